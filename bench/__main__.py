@@ -1,0 +1,45 @@
+"""Run the benches: ``python -m bench [--quick] [--only jobs,ingest,reads]``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.support.server import running
+
+from bench import ingest, jobs, reads
+
+
+def main() -> int:
+    """Print every row; exit 1 when a target is missed."""
+    parser = argparse.ArgumentParser(prog="make bench")
+    parser.add_argument("--quick", action="store_true", help="small sizes, to try the benches out")
+    parser.add_argument("--only", default="jobs,ingest,reads")
+    args = parser.parse_args()
+    scale = 1 if args.quick else 4
+    venv = Path(sys.executable).parent.parent.with_name(".venv-bench")
+    wanted = args.only.split(",")
+    rows = []
+    with (
+        tempfile.TemporaryDirectory(prefix="trainshed-bench-") as folder,
+        running(
+            Path(folder) / "data",
+            TRAINSHED_ADMIN_CREDITS="1000000000",
+            TRAINSHED_RATE_LIMIT_PER_MINUTE="10000000",
+        ) as server,
+    ):
+        if "jobs" in wanted:
+            rows += jobs.rows(server, 100 * scale, venv)
+        if "ingest" in wanted:
+            rows += ingest.rows(server, scale, venv)
+        if "reads" in wanted:
+            rows += reads.rows(server, scale)
+    for row in rows:
+        print(row.line())
+    return 0 if all(row.met for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,222 @@
+"""``offers``, ``credits``, ``users``, ``accounts``: what is for hire, who pays, who may."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from trainshed_client.cli.context import echo_json, json_option, open_client
+from trainshed_client.cli.keys import Credits
+from trainshed_client.cli.safe_text import plain
+
+
+@click.command()
+@json_option
+def offers(as_json: bool) -> None:
+    """Show what is for hire, and what of it is free."""
+    with open_client() as client:
+        found = client.offers.list()
+    if as_json:
+        echo_json(found)
+        return
+    from trainshed_client.cli import render
+
+    rows = (
+        (
+            o.id,
+            o.pool,
+            o.gpu_type,
+            f"{o.free.get('gpus', '?')}/{o.gpus}",
+            f"{o.free.get('cpus', '?')}/{o.cpus:g}",
+            f"{render.size(o.free.get('memory_bytes'))} of {render.size(o.memory_bytes)}",
+            render.credits(o.price_ucredits),
+        )
+        for o in found.items
+    )
+    heads = ("offer", "pool", "gpu", "gpus free", "cpus free", "memory free", "credits per hour")
+    render.show(render.table(heads, rows))
+
+
+@click.command("credits")
+@click.option("--entries", "-e", is_flag=True, help="Show where credits came from and went.")
+@click.option("--limit", "-n", type=click.IntRange(1), default=50, show_default=True)
+@json_option
+def credits_(entries: bool, limit: int, as_json: bool) -> None:
+    """Show the account's credits; with --entries its ledger."""
+    with open_client() as client:
+        balances = client.credits.balances()
+        lines = [*client.credits.entries(limit=limit)] if entries else []
+    if as_json:
+        shown = {"balances": [b.raw for b in balances]}
+        echo_json({**shown, "entries": [e.raw for e in lines]} if entries else shown)
+        return
+    from trainshed_client.cli import render
+
+    amount = render.credits
+    rows = (
+        (b.unit, amount(b.available_ucredits), amount(b.held_ucredits), amount(b.balance_ucredits))
+        for b in balances
+    )
+    render.show(render.table(("unit", "available", "held", "balance"), rows))
+    if entries:
+        ledger = (
+            (
+                e.seq,
+                render.when(e.created_at),
+                e.kind,
+                amount(e.amount_ucredits),
+                amount(e.balance_after_ucredits),
+                e.job_id,
+                e.memo,
+            )
+            for e in lines
+        )
+        heads = ("entry", "at", "kind", "amount", "balance after", "job", "memo")
+        render.show(render.table(heads, ledger))
+
+
+@click.group()
+def users() -> None:
+    """Manage users; needs an admin's right."""
+
+
+@users.command("list")
+@json_option
+def list_users(as_json: bool) -> None:
+    """List users."""
+    with open_client() as client:
+        found = [*client.users.list()]
+    if as_json:
+        echo_json(found)
+        return
+    from trainshed_client.cli import render
+
+    rows = (
+        (u.id, u.username, u.role, "yes" if u.operator else "", render.when(u.disabled_at))
+        for u in found
+    )
+    render.show(render.table(("user", "name", "role", "operator", "disabled"), rows))
+
+
+@users.command("create")
+@click.argument("username")
+@click.option("--role", default="member", show_default=True)
+@click.option("--account", "account_id", help="Account id (operators).")
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+@json_option
+def create_user(
+    username: str, role: str, account_id: str | None, password_stdin: bool, as_json: bool
+) -> None:
+    """Make a user."""
+    password = _password(password_stdin)
+    with open_client() as client:
+        made = client.users.create(username, password, role=role, account_id=account_id)
+    echo_json(made) if as_json else click.echo(f"{plain(made.id)} {plain(made.username)}")
+
+
+@users.command("update")
+@click.argument("user")
+@click.option("--role")
+@click.option("--disable/--enable", "disabled", default=None)
+@click.option("--operator/--no-operator", default=None)
+@json_option
+def update_user(user: str, as_json: bool, **given: Any) -> None:
+    """Change a user's role, or whether it may log in."""
+    with open_client() as client:
+        made = client.users.update(user, **given)
+    echo_json(made) if as_json else click.echo(f"{plain(made.id)} {plain(made.role)}")
+
+
+@users.command("set-password")
+@click.argument("user")
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+@json_option
+def set_password(user: str, password_stdin: bool, as_json: bool) -> None:
+    """Give a user a new password; its sessions end."""
+    password = _password(password_stdin)
+    with open_client() as client:
+        client.users.set_password(user, password)
+    echo_json({"user": user}) if as_json else click.echo("done")
+
+
+def _password(from_stdin: bool) -> str:
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\n")
+    found: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    return found
+
+
+@click.group()
+def accounts() -> None:
+    """Manage accounts; needs an operator."""
+
+
+@accounts.command("list")
+@json_option
+def list_accounts(as_json: bool) -> None:
+    """List accounts."""
+    with open_client() as client:
+        found = [*client.accounts.list()]
+    if as_json:
+        echo_json(found)
+        return
+    from trainshed_client.cli import render
+
+    rows = (
+        (
+            a.id,
+            a.name,
+            a.weight,
+            render.size(a.used_bytes),
+            render.size(a.quota_bytes),
+            render.when(a.disabled_at),
+        )
+        for a in found
+    )
+    render.show(render.table(("account", "name", "weight", "used", "quota", "disabled"), rows))
+
+
+@accounts.command("create")
+@click.argument("name")
+@click.option("--quota-bytes", type=click.IntRange(0))
+@click.option("--weight", type=float, help="Its fair share next to others'.")
+@json_option
+def create_account(name: str, as_json: bool, **given: Any) -> None:
+    """Make an account."""
+    with open_client() as client:
+        made = client.accounts.create(name, **given)
+    echo_json(made) if as_json else click.echo(f"{plain(made.id)} {plain(made.name)}")
+
+
+@accounts.command("update")
+@click.argument("account")
+@click.option("--name")
+@click.option("--quota-bytes", type=click.IntRange(0))
+@click.option("--weight", type=float)
+@click.option("--disable/--enable", "disabled", default=None)
+@json_option
+def update_account(account: str, as_json: bool, **given: Any) -> None:
+    """Change an account."""
+    with open_client() as client:
+        made = client.accounts.update(account, **given)
+    echo_json(made) if as_json else click.echo(f"{plain(made.id)} {plain(made.name)}")
+
+
+@accounts.command("grant")
+@click.argument("account")
+@click.argument("amount", type=Credits())
+@click.option("--unit", default="credit", show_default=True)
+@click.option("--memo", help="Why; stands in the ledger.")
+@json_option
+def grant(account: str, amount: int, unit: str, memo: str | None, as_json: bool) -> None:
+    """Add credits to an account."""
+    from trainshed_client.cli import render
+
+    with open_client() as client:
+        now = client.accounts.grant(account, amount, unit=unit, memo=memo)
+    if as_json:
+        echo_json(now)
+    else:
+        click.echo(f"{render.credits(now.available_ucredits)} {plain(now.unit)} available")

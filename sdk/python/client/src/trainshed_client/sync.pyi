@@ -1,0 +1,242 @@
+"""Written by make_stub.py from the async client; do not edit."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from trainshed_client.api.files import Watch
+from trainshed_client.api.jobs import Spec
+from trainshed_client.backoff import Backoff
+from trainshed_client.folder import Folder
+from trainshed_client.models import (
+    Account,
+    Artifact,
+    Attempt,
+    AuditLine,
+    Balance,
+    DownloadTicket,
+    Entry,
+    Event,
+    Health,
+    Hold,
+    Job,
+    Key,
+    Log,
+    Me,
+    MetricPoint,
+    MetricSeries,
+    MetricSummary,
+    Offers,
+    Plan,
+    Receipt,
+    Session,
+    StateChange,
+    Upload,
+    User,
+)
+
+class BlockingDownloadStream:
+    size_bytes: int | None
+    filename: str | None
+    def chunks(self) -> Iterator[bytes]: ...
+
+class BlockingJobs:
+    def artifacts(self, job_id: str) -> tuple[Artifact, ...]: ...
+    def attempts(self, job_id: str) -> tuple[Attempt, ...]: ...
+    def cancel(self, job_id: str) -> Job: ...
+    def checkpoint(self, job_id: str) -> None: ...
+    def checkpoints(self, job_id: str) -> tuple[Artifact, ...]: ...
+    def create(
+        self,
+        command: Sequence[str] | str | None = None,
+        *,
+        spec: Spec | None = None,
+        idempotency_key: str | None = None,
+        **more: Any,
+    ) -> Job: ...
+    def delete(self, job_id: str) -> None: ...
+    def download(self, job_id: str, path: str | None = None, target: str | Path = ".") -> Path: ...
+    def events(
+        self, job_id: str, *, after_seq: int | None = None, limit: int | None = None
+    ) -> Iterator[Event]: ...
+    def follow_logs(
+        self, job_id: str, *, offset: int | None = None
+    ) -> Iterator[Log | StateChange]: ...
+    def follow_metrics(self, job_id: str) -> Iterator[MetricPoint]: ...
+    def get(self, job_id: str) -> Job: ...
+    def list(
+        self,
+        *,
+        state: str | Sequence[str] | None = None,
+        name: str | None = None,
+        pool: str | None = None,
+        workload: str | None = None,
+        label: str | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        limit: int | None = None,
+    ) -> Iterator[Job]: ...
+    def logs(
+        self,
+        job_id: str,
+        *,
+        stream: str = "stdout",
+        attempt: int | None = None,
+        offset: int | None = None,
+        limit: int | None = None,
+        tail: int | None = None,
+    ) -> Log: ...
+    def metrics(self, job_id: str) -> tuple[MetricSummary, ...]: ...
+    def pause(self, job_id: str) -> Job: ...
+    def pin(self, job_id: str, artifact_id: str, pinned: bool = True) -> None: ...
+    def plan(
+        self, command: Sequence[str] | str | None = None, *, spec: Spec | None = None, **more: Any
+    ) -> Plan: ...
+    def receipt(self, job_id: str) -> Receipt: ...
+    def resume(self, job_id: str) -> Job: ...
+    def retry(self, job_id: str, *, idempotency_key: str | None = None) -> Job: ...
+    def series(
+        self,
+        job_id: str,
+        key: str,
+        *,
+        max_points: int | None = None,
+        first_step: int | None = None,
+        last_step: int | None = None,
+    ) -> MetricSeries: ...
+    def set_priority(self, job_id: str, priority: int) -> Job: ...
+    def wait(self, job_id: str, timeout_s: float | None = None, *, poll_s: float = 2.0) -> Job: ...
+
+class BlockingUploads:
+    def delete(self, upload_id: str) -> None: ...
+    def get(self, upload_id: str) -> Upload: ...
+    def list(self, *, limit: int | None = None) -> Iterator[Upload]: ...
+    def upload_file(
+        self, local: str | Path, path: str | None = None, *, on_progress: Watch | None = None
+    ) -> Upload: ...
+    def upload_folder(
+        self,
+        folder: str | Path | Folder = ".",
+        *,
+        prefix: str = "",
+        ignore: Iterable[str] = (),
+        on_progress: Watch | None = None,
+    ) -> tuple[dict[str, Any], ...]: ...
+
+class BlockingDownloads:
+    def create(self, job_id: str, path: str | None = None) -> DownloadTicket: ...
+    def open(
+        self, job_id: str, path: str | None = None
+    ) -> AbstractContextManager[BlockingDownloadStream]: ...
+    def save(
+        self,
+        job_id: str,
+        path: str | None = None,
+        target: str | Path = ".",
+        *,
+        on_progress: Watch | None = None,
+    ) -> Path: ...
+
+class BlockingKeys:
+    def create(
+        self,
+        name: str,
+        *,
+        scopes: Sequence[str] | None = None,
+        expires_in_days: int | None = None,
+        spend_limit_ucredits: int | None = None,
+        prefix: str | None = None,
+    ) -> Key: ...
+    def list(self, *, limit: int | None = None) -> Iterator[Key]: ...
+    def revoke(self, key_id: str) -> None: ...
+    def rotate(self, key_id: str) -> Key: ...
+
+class BlockingUsers:
+    def create(
+        self, username: str, password: str, *, role: str, account_id: str | None = None
+    ) -> User: ...
+    def list(self, *, limit: int | None = None) -> Iterator[User]: ...
+    def set_password(self, user_id: str, password: str) -> None: ...
+    def update(
+        self,
+        user_id: str,
+        *,
+        role: str | None = None,
+        disabled: bool | None = None,
+        operator: bool | None = None,
+    ) -> User: ...
+
+class BlockingAccounts:
+    def create(
+        self, name: str, *, quota_bytes: int | None = None, weight: float | None = None
+    ) -> Account: ...
+    def get(self, account_id: str) -> Account: ...
+    def grant(
+        self,
+        account_id: str,
+        amount_ucredits: int,
+        *,
+        unit: str = "credit",
+        memo: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Balance: ...
+    def list(self, *, limit: int | None = None) -> Iterator[Account]: ...
+    def update(
+        self,
+        account_id: str,
+        *,
+        name: str | None = None,
+        disabled: bool | None = None,
+        quota_bytes: int | None = None,
+        weight: float | None = None,
+    ) -> Account: ...
+
+class BlockingCredits:
+    def balances(self) -> tuple[Balance, ...]: ...
+    def entries(self, *, limit: int | None = None) -> Iterator[Entry]: ...
+    def holds(self, *, limit: int | None = None) -> Iterator[Hold]: ...
+
+class BlockingOfferList:
+    def list(self) -> Offers: ...
+
+class BlockingEvents:
+    def follow(self, *, after_seq: int | None = None) -> Iterator[Event]: ...
+    def list(
+        self, *, after_seq: int | None = None, limit: int | None = None
+    ) -> Iterator[Event]: ...
+
+class Client:
+    url: str
+    jobs: BlockingJobs
+    uploads: BlockingUploads
+    downloads: BlockingDownloads
+    keys: BlockingKeys
+    users: BlockingUsers
+    accounts: BlockingAccounts
+    credits: BlockingCredits
+    offers: BlockingOfferList
+    events: BlockingEvents
+    def audit(self, *, limit: int | None = None) -> Iterator[AuditLine]: ...
+    def health(self) -> Health: ...
+    def login(self, username: str, password: str) -> Session: ...
+    def logout(self) -> None: ...
+    def me(self) -> Me: ...
+    def register(self, username: str, password: str) -> Session: ...
+    def set_password(self, old_password: str, new_password: str) -> None: ...
+    def __init__(
+        self,
+        url: str | None = None,
+        api_key: str | None = None,
+        *,
+        profile: str | None = None,
+        timeout_s: float = 30.0,
+        backoff: Backoff | None = None,
+        http: httpx2.AsyncBaseTransport | None = None,
+    ) -> None: ...
+    def close(self) -> None: ...
+    def __enter__(self) -> Client: ...
+    def __exit__(self, *_: object) -> None: ...

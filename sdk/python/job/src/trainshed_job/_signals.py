@@ -1,0 +1,72 @@
+"""What the platform asks of a job, and checkpoints that are there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from trainshed_job._folders import checkpoint_dir, job_folder
+
+
+def should_stop() -> bool:
+    """Return whether the job was asked to end: write a checkpoint and leave soon."""
+    folder = job_folder()
+    return folder is not None and os.path.exists(os.path.join(folder, "stop"))
+
+
+def should_checkpoint() -> bool:
+    """Return whether a checkpoint was asked for. True once a request: write it then."""
+    folder = job_folder()
+    if folder is None:
+        return False
+    try:
+        os.unlink(os.path.join(folder, "checkpoint"))
+    except OSError:
+        return False
+    return True
+
+
+def save_checkpoint(name: str, write: Callable[[Path], object], keep: int | None = 1) -> Path:
+    """Have ``write(path)`` make a file or fill a folder, then put it in place as ``name``.
+
+    A job that is killed meanwhile leaves the checkpoint before it untouched. ``keep`` checkpoints
+    stay, the newest; None keeps all. Raises what ``write`` raises.
+    """
+    if not name or name.startswith(".") or "/" in name:
+        raise ValueError("name must be a plain file name")
+    base = checkpoint_dir()
+    part = base / f".tmp-{uuid.uuid4().hex}"
+    try:
+        write(part)
+        target = base / name
+        if target.is_dir() and not target.is_symlink():
+            old = base / f".tmp-{uuid.uuid4().hex}"
+            target.rename(old)
+            part.rename(target)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            part.replace(target)
+    except BaseException:
+        _remove(part)
+        raise
+    _forget_old(base, target, keep)
+    return target
+
+
+def _forget_old(base: Path, newest: Path, keep: int | None) -> None:
+    if keep is None:
+        return
+    others = [path for path in base.iterdir() if path != newest and not path.name.startswith(".")]
+    others.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    for path in others[max(keep - 1, 0) :]:
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,51 @@
+"""Which doors there are: the app of a server, and the same app described without serving."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fastapi import FastAPI
+
+from trainshed import __version__
+from trainshed.bootstrap.settings import Settings
+from trainshed.bootstrap.wiring import build, interpreter, prepare
+from trainshed.dialects.native.routes import door as native_door
+from trainshed.dialects.runner.routes import door as runner_door
+from trainshed.http.app import Lifespan, create_app
+from trainshed.http.guards import Door
+from trainshed.http.hall import ADDRESS, STANDARD, HttpSettings
+from trainshed.usecases.engine import Engine
+
+
+def doors(engine: Engine) -> list[Door]:
+    """Return every door, in the order the front page lists them."""
+    return [native_door(), runner_door(engine, interpreter())]
+
+
+def create(engine: Engine, settings: Settings, lifespan: Lifespan | None) -> FastAPI:
+    """Return the app of ``engine``."""
+    limit = settings.rate_limit_per_minute
+    http = HttpSettings(
+        allowed_hosts=settings.allowed_hosts,
+        trusted_proxies=settings.trusted_proxies,
+        max_body_bytes=settings.max_body_bytes,
+        rate_limits={STANDARD: limit, ADDRESS: max(limit // 10, 60)},
+        version=__version__,
+    )
+    return create_app(engine.deps, http, doors(engine), lifespan)
+
+
+def describe(settings: Settings) -> Iterator[tuple[str, str, str, str]]:
+    """Yield (path, method, guard, first line of documentation) of every route."""
+    data = prepare(settings.data)
+    engine = build(settings.model_copy(update={"data": data}), [], "")
+    try:
+        for door in doors(engine):
+            for route in door.routes:
+                words = (route.endpoint.__doc__ or "").strip().splitlines()
+                guard = route.guard.kind.value if route.guard else "none"
+                if route.guard is not None and guard == "keyed":
+                    guard = route.guard.right.name.lower()
+                yield door.prefix + route.path, route.method, guard, words[0] if words else ""
+    finally:
+        engine.deps.store.close()

@@ -1,0 +1,105 @@
+"""The server's own clockwork: place, launch, look after leases, keep house."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import structlog
+
+from trainshed.domain.attempt import Attempt
+from trainshed.domain.errors import TrainshedError
+from trainshed.domain.states import AttemptState
+from trainshed.usecases import dispatch, housekeeping, reap
+from trainshed.usecases.engine import Engine
+
+T = TypeVar("T")
+
+log = structlog.get_logger("trainshed.loops")
+
+IDLE_S = 1.0
+LOOK_S = 1.0
+HOUSE_S = 5.0
+LAUNCHERS = 4
+
+
+class Loops:
+    """Started and stopped by the server's lifespan. A round that fails is logged and tried
+    again.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        """Nothing runs before ``start``."""
+        self._engine = engine
+        self._threads = ThreadPoolExecutor(LAUNCHERS + 2, thread_name_prefix="engine")
+        self._tasks: list[asyncio.Task[None]] = []
+        self._handles: dict[str, Mapping[str, object]] = {}
+
+    async def start(self) -> int:
+        """Take over what runs, then start; return how many Attempts were taken over."""
+        taken = await self._run(reap.take_over, self._engine)
+        for attempt in taken:
+            if attempt.state is AttemptState.LEASED:
+                self._threads.submit(self._launch, attempt)
+        for loop in (self._dispatch, self._look, self._house):
+            name = loop.__name__.strip("_")
+            self._tasks.append(asyncio.create_task(self._forever(name, loop), name=name))
+        return len(taken)
+
+    async def stop(self) -> None:
+        """Stop placing and looking; running jobs go on without us."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.to_thread(self._threads.shutdown, True)
+        await asyncio.to_thread(self._save)
+
+    async def _run(self, fn: Callable[..., T], *args: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, fn, *args)
+
+    async def _forever(self, name: str, step: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await step()
+            except asyncio.CancelledError:
+                raise
+            except TrainshedError as error:
+                log.warning("round failed", loop=name, code=error.code, detail=error.detail)
+                await asyncio.sleep(IDLE_S)
+            except Exception:
+                log.exception("round failed", loop=name)
+                await asyncio.sleep(IDLE_S)
+
+    async def _dispatch(self) -> None:
+        wake = asyncio.ensure_future(self._engine.deps.bus.wait("queue", IDLE_S))
+        await asyncio.sleep(0)
+        leased = await self._run(dispatch.lease, self._engine)
+        for attempt in leased:
+            self._threads.submit(self._launch, attempt)
+        await wake
+
+    def _launch(self, attempt: Attempt) -> None:
+        try:
+            dispatch.launch(self._engine, attempt)
+        except Exception:
+            log.exception("launch failed")
+
+    async def _look(self) -> None:
+        await self._run(reap.look, self._engine)
+        await self._run(reap.flush, self._engine)
+        await self._run(self._save)
+        await asyncio.sleep(LOOK_S)
+
+    def _save(self) -> None:
+        """Write handles of runners that have lived for a round: short jobs never need theirs."""
+        now = {a: h for held in self._engine.leases.handles().values() for a, h in held.items()}
+        fresh = {a: h for a, h in now.items() if a not in self._handles}
+        if fresh:
+            dispatch.remember_handles(self._engine, fresh)
+        self._handles = now
+
+    async def _house(self) -> None:
+        await self._run(housekeeping.tidy, self._engine)
+        await asyncio.sleep(HOUSE_S)

@@ -1,0 +1,177 @@
+"""``trainshed up``: bind, wire, serve, and stop without stopping the jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import structlog
+import uvicorn
+import uvloop
+from fastapi import FastAPI
+
+from trainshed.bootstrap import apps, logs
+from trainshed.bootstrap.credentials import first_start
+from trainshed.bootstrap.loops import Loops
+from trainshed.bootstrap.settings import Settings
+from trainshed.bootstrap.wiring import Address, Refused, addresses, build, prepare
+from trainshed.ports import crash
+from trainshed.usecases.engine import Engine
+
+log = structlog.get_logger("trainshed.server")
+
+BACKLOG = 1024
+#: Open streams and long polls are cut after this, so that SIGTERM ends the server within 10 s.
+GRACE_S = 4
+
+
+def up(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit status.
+
+    Raises:
+        Refused: an address is taken or not allowed, or the data directory is in use.
+    """
+    crash.arm(os.environ.get("TRAINSHED_CRASHPOINT"), os._exit)
+    listen = addresses(settings)
+    data = prepare(settings.data)
+    settings = settings.model_copy(update={"data": data})
+    logs.configure(settings.log_level)
+    sockets = bind(listen)
+    url = _url(listen[0], sockets[0])
+    engine = build(settings, listen, settings.public_url or url)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(engine, settings, sockets, url))
+    finally:
+        engine.deps.store.close()
+    return 0
+
+
+def bind(listen: list[Address]) -> list[socket.socket]:
+    """Return listening sockets; only the first address must be free.
+
+    Raises:
+        Refused: the first address is taken.
+    """
+    out: list[socket.socket] = []
+    for number, address in enumerate(listen):
+        family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+        one = socket.socket(family, socket.SOCK_STREAM)
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            one.bind((address.host, address.port))
+        except OSError as error:
+            one.close()
+            words = f"{address.host}:{address.port} cannot be used ({error.strerror})"
+            if number == 0:
+                raise Refused(
+                    f"{words}. Stop what listens there, or choose another with --listen."
+                ) from error
+            print(f"warning: {words}; going on without it.", file=sys.stderr)
+            continue
+        one.listen(BACKLOG)
+        out.append(one)
+    return out
+
+
+def bind_unix(path: Path) -> socket.socket:
+    """Return the runners' listening socket, 0600. Long paths go through the directory's
+    descriptor.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+    one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    folder = os.open(path.parent, os.O_DIRECTORY | os.O_RDONLY)
+    mask = os.umask(0o177)
+    try:
+        one.bind(f"/proc/self/fd/{folder}/{path.name}")
+    finally:
+        os.umask(mask)
+        os.close(folder)
+    one.listen(BACKLOG)
+    return one
+
+
+async def _serve(
+    engine: Engine, settings: Settings, sockets: list[socket.socket], url: str
+) -> None:
+    engine.deps.bus.bind(asyncio.get_running_loop())  # type: ignore[attr-defined]
+    await asyncio.to_thread(first_start, engine.deps, settings.data, url)
+    loops = Loops(engine)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        taken = await loops.start()
+        log.info("serving", url=url, jobs_taken_over=taken)
+        yield
+        await loops.stop()
+
+    app = apps.create(engine, settings, lifespan)
+    door = bind_unix(settings.data / "run" / "server.sock")
+    public = _Quiet(_config(app, "on"))
+    runners = _Quiet(_config(app, "off"))
+    servers = (public, runners)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _stop, servers)
+    tasks = [
+        asyncio.create_task(public.serve(sockets=sockets)),
+        asyncio.create_task(_after(public, runners, door)),
+        asyncio.create_task(_ready(servers, url)),
+    ]
+    await asyncio.gather(*tasks)
+
+
+def _config(app: FastAPI, lifespan: str) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        lifespan=lifespan,  # type: ignore[arg-type]
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=GRACE_S,
+        timeout_keep_alive=75,
+        h11_max_incomplete_event_size=64 * 1024,
+    )
+
+
+class _Quiet(uvicorn.Server):
+    """Two servers share one loop: neither may install signal handlers of its own."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the handlers to ``_serve``."""
+        yield
+
+
+async def _after(first: uvicorn.Server, server: uvicorn.Server, door: socket.socket) -> None:
+    """Serve the runners once the engine is up, so that none is answered by half a server."""
+    while not first.started and not first.should_exit:
+        await asyncio.sleep(0.005)
+    await server.serve(sockets=[door])
+
+
+def _stop(servers: tuple[uvicorn.Server, ...]) -> None:
+    for server in servers:
+        server.should_exit = True
+
+
+async def _ready(servers: tuple[uvicorn.Server, ...], url: str) -> None:
+    while not all(s.started for s in servers):
+        if any(s.should_exit for s in servers):
+            return
+        await asyncio.sleep(0.005)
+    print(f"trainshed ready {url}", flush=True)
+
+
+def _url(address: Address, bound: socket.socket) -> str:
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    return f"http://{host}:{bound.getsockname()[1]}"

@@ -1,0 +1,152 @@
+"""Every setting, from the command line, ``TRAINSHED_*``, ``.env``, a TOML file, then these
+defaults.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from trainshed.domain.resources import GIB, Pool
+
+
+class PoolSetting(BaseModel):
+    """A priced pool: ``credits_per_hour`` per GPU, or per core without a GPU type."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    gpu_type: str | None = None
+    vram_gb: int = 0
+    credits_per_hour: float = Field(ge=0, le=1_000_000)
+    charge_increment_credits: float = Field(default=0, ge=0)
+    nvml_names: list[str] = Field(default_factory=list)
+
+    def pool(self) -> Pool:
+        """Return the domain's Pool, in integer micro-credits."""
+        step = round(self.charge_increment_credits * 1e6)
+        return Pool(
+            self.name, self.gpu_type, self.vram_gb * GIB,
+            round(self.credits_per_hour * 1e6), max(step, 1), step,
+        )  # fmt: skip
+
+
+def default_pools() -> list[PoolSetting]:
+    """The pools and prices that the documents print, and the machine's own CPUs."""
+    return [
+        PoolSetting(name="local-cpu", credits_per_hour=1),
+        PoolSetting(name="t4", gpu_type="t4", vram_gb=16, credits_per_hour=10),
+        PoolSetting(name="v100", gpu_type="v100", vram_gb=32, credits_per_hour=25),
+        PoolSetting(name="a100", gpu_type="a100", vram_gb=80, credits_per_hour=50),
+    ]
+
+
+def default_data() -> Path:
+    """``$XDG_DATA_HOME/trainshed``, else ``~/.local/share/trainshed``."""
+    home = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
+    return Path(home) / "trainshed"
+
+
+class Settings(BaseSettings):
+    """The whole configuration; unknown names in the TOML file are errors."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TRAINSHED_",
+        env_file=".env",
+        extra="ignore",
+        env_nested_delimiter="__",
+        use_attribute_docstrings=True,
+    )
+
+    data: Path = Field(default_factory=default_data)
+    """Where everything is kept; made 0700."""
+    listen: list[str] = ["127.0.0.1:8000", "127.0.0.1:5001"]
+    """HOST:PORT, may be several; the first must be free."""
+    database: str | None = None
+    """SQLAlchemy URL of PostgreSQL (`postgresql+psycopg://…`); default SQLite in `data`."""
+    allow_remote: bool = False
+    """Allow listening beyond loopback; put TLS in front."""
+    allowed_hosts: list[str] = []
+    """Further host names that requests may carry."""
+    trusted_proxies: list[str] = []
+    """Addresses whose X-Forwarded-* headers are believed."""
+    public_url: str | None = None
+    """The address users and jobs reach; default the first listener's."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """How much the server says on standard error."""
+    sign_up: Literal["auto", "open", "closed"] = "auto"
+    """Who may register: `auto` is open on loopback only."""
+    cpu_fallback: Literal["auto", "on", "off"] = "auto"
+    """Run GPU jobs on CPUs where there is no GPU: `auto` is on for loopback."""
+    require_isolation: bool = True
+    """Refuse to run jobs at level `none` once a second person has an account."""
+    pools: list[PoolSetting] = Field(default_factory=default_pools)
+    """Priced pools; one must be `local-cpu`."""
+    cpus: float | None = None
+    """CPUs to hire out; default all of the machine."""
+    memory_bytes: int | None = None
+    """Memory to hire out; default 90 % of the machine."""
+    heartbeat_s: float = Field(default=5.0, gt=0, le=60)
+    """How often a runner renews its lease."""
+    lease_s: float = Field(default=25.0, gt=0, le=600)
+    """How long a lease lives without renewal."""
+    max_upload_bytes: int = 20 * GIB
+    """Largest upload."""
+    max_artifact_bytes: int = 100 * GIB
+    """Largest file, and largest workspace, of a job."""
+    max_body_bytes: int = 8 * 1024**2
+    """Largest request body outside uploads."""
+    quota_bytes: int = 100 * GIB
+    """Storage of an account that has no quota of its own."""
+    min_free_bytes: int = GIB // 4
+    """Writes are refused when the disk has less than this."""
+    log_limit_bytes: int = GIB
+    """Longest log stream of an attempt; the rest is dropped, visibly."""
+    metric_keys_limit: int = 1000
+    """Most metric names of an attempt; further ones become `_other`."""
+    metric_points_limit: int = 10_000_000
+    """Most metric points of an attempt."""
+    keep_checkpoints: int = 2
+    """Checkpoints kept per job beside pinned ones."""
+    admin_credits: int = 10_000
+    """Credits the first admin is granted, as a visible entry."""
+    rate_limit_per_minute: int = 6000
+    """Requests a principal may make per minute."""
+    session_days: int = 7
+    """How long a login lasts."""
+    presign_ttl_s: int = Field(default=900, le=900)
+    """How long a signed URL lives."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order: command line, environment, ``.env``, TOML (``TRAINSHED_CONFIG``), defaults."""
+        toml = TomlConfigSettingsSource(settings_cls, os.environ.get("TRAINSHED_CONFIG"))
+        return init_settings, env_settings, dotenv_settings, toml
+
+    def database_url(self) -> str:
+        """The given URL, or SQLite in the data directory."""
+        return self.database or f"sqlite:///{self.data / 'trainshed.db'}"
+
+
+def load(config: Path | None = None, env_file: Path | None = None, **given: object) -> Settings:
+    """Return the settings; ``given`` are the command line's, None meaning not given."""
+    if config is not None:
+        os.environ["TRAINSHED_CONFIG"] = str(config)
+    cli = {k: v for k, v in given.items() if v is not None}
+    return Settings(_env_file=env_file or ".env", **cli)  # type: ignore[arg-type]

@@ -1,0 +1,221 @@
+"""Files: announced and fetched by keyed routes, moved by signed URLs."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator
+from urllib.parse import quote
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from trainshed.dialects.native import answers, schema, translate
+from trainshed.dialects.native.parameters import Cursor, Limit, UploadRef, after, following
+from trainshed.domain.errors import InvalidInput, TooLarge
+from trainshed.domain.ids import parse_id
+from trainshed.http.entry import announced
+from trainshed.http.errors import RangeNotSatisfiable, UnsupportedMediaType
+from trainshed.http.guards import PUBLIC, READ, WRITE, Route
+from trainshed.http.hall import Call, Called
+from trainshed.ports.deps import Deps
+from trainshed.usecases import downloads, uploads
+from trainshed.usecases.downloads import Content
+from trainshed.usecases.uploads import Receiving
+
+BLOCK = 1024**2
+IDLE_S = 60.0
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})\Z")
+
+
+def create_upload(call: Called, body: schema.UploadBody) -> answers.UploadTicket:
+    """Announce a file; PUT its bytes to the url, once."""
+    slot = uploads.create(
+        call.deps, call.principal, body.path, body.size_bytes, body.md5, body.sha256
+    )
+    return answers.UploadTicket(
+        id=slot.upload.id,
+        path=slot.upload.path,
+        url=_url(call, slot.token),
+        expires_at=slot.expires_at,
+    )
+
+
+def list_uploads(
+    call: Called, limit: Limit = 50, cursor: Cursor = None
+) -> answers.Page[answers.Upload]:
+    """List what was sent, newest first."""
+    first = after(call, "uploads", cursor)
+    found = uploads.list_uploads(call.deps, call.principal, first, limit)
+    more = following(call, "uploads", found, limit)
+    return answers.Page(items=[translate.to_upload(u) for u in found], next=more)
+
+
+def get_upload(call: Called, upload_id: UploadRef) -> answers.Upload:
+    """Show a sent file."""
+    return translate.to_upload(uploads.get(call.deps, call.principal, upload_id))
+
+
+def delete_upload(call: Called, upload_id: UploadRef) -> None:
+    """Forget a sent file."""
+    uploads.delete(call.deps, call.principal, upload_id)
+
+
+def create_download(call: Called, body: schema.DownloadBody) -> answers.DownloadTicket:
+    """Make a link to a Job's file, folder or everything."""
+    job_id = parse_id("job", body.job_id)
+    link = downloads.create(call.deps, call.principal, job_id, body.path)
+    return answers.DownloadTicket(
+        url=_url(call, link.token),
+        expires_at=link.expires_at,
+        size_bytes=link.size_bytes,
+        filename=link.filename,
+    )
+
+
+def _url(call: Call, token: str) -> str:
+    return f"{call.origin.base}/v1/signed/{token}"
+
+
+async def put_signed(request: Request) -> Response:
+    """Take the bytes of an upload."""
+    call: Call = request.state.call
+    deps = call.deps
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise UnsupportedMediaType("Send the bytes as they are, without Content-Encoding.")
+    size = announced(request, deps.policy.max_upload_bytes)
+    token = request.path_params["token"]
+    receiving = await run_in_threadpool(uploads.receive, deps, token, size)
+    try:
+        with call.hall.streams.slot(f"put:{receiving.upload.account_id}"):
+            await _receive(request, receiving)
+            done = await run_in_threadpool(uploads.finish, deps, receiving)
+    finally:
+        receiving.writer.abort()
+    shown = translate.to_upload(done).model_dump(
+        include={"id", "path", "size_bytes", "md5", "sha256"}
+    )
+    return JSONResponse(shown, 201)
+
+
+async def _receive(request: Request, receiving: Receiving) -> None:
+    """Write what comes, a block at a time; memory stays flat."""
+    seen, pending, want = 0, bytearray(), receiving.upload.size_bytes
+    parts = request.stream()
+    try:
+        while True:
+            async with asyncio.timeout(IDLE_S):
+                part = await anext(parts, None)
+            if part is None:
+                break
+            seen += len(part)
+            if seen > want:
+                raise TooLarge(f"{want} bytes were announced; more came.", limit_bytes=want)
+            pending += part
+            if len(pending) >= BLOCK:
+                await run_in_threadpool(receiving.writer.write, bytes(pending))
+                pending.clear()
+    except TimeoutError as error:
+        raise InvalidInput("Nothing came for a minute; send the file again.") from error
+    except ClientDisconnect as error:
+        raise InvalidInput("The sender went away.") from error
+    uploads.check_size(receiving.upload, seen)
+    if pending:
+        await run_in_threadpool(receiving.writer.write, bytes(pending))
+
+
+async def get_signed(request: Request) -> Response:
+    """Give the bytes of a download."""
+    call: Call = request.state.call
+    token = request.path_params["token"]
+    content = await run_in_threadpool(downloads.open_link, call.deps, token)
+    headers = _file_headers(content.filename)
+    if content.zipped:
+        body = downloads.read_zip(call.deps, content)
+        return _stream(request, body, 200, headers, "application/zip")
+    return await _file(request, call.deps, content, headers)
+
+
+async def _file(
+    request: Request, deps: Deps, content: Content, headers: dict[str, str]
+) -> Response:
+    size, tag = content.file.blob.size_bytes, f'"{content.file.blob.sha256}"'
+    headers |= {"Accept-Ranges": "bytes", "ETag": tag}
+    asked = None
+    if request.headers.get("if-range", tag) == tag:
+        asked = _range(request.headers.get("range"), size)
+    start, length = asked or (0, size)
+    headers["Content-Length"] = str(length)
+    if asked:
+        headers["Content-Range"] = f"bytes {start}-{start + length - 1}/{size}"
+    file = await run_in_threadpool(downloads.open_file, deps, content)
+    body = downloads.read_range(file, start, length)
+    return _stream(request, body, 206 if asked else 200, headers, "application/octet-stream")
+
+
+def _stream(
+    request: Request, body: Iterator[bytes], status: int, headers: dict[str, str], media: str
+) -> Response:
+    if request.method == "HEAD":
+        return Response(None, status, headers, media)
+    return StreamingResponse(body, status, headers, media)
+
+
+def _range(text: str | None, size: int) -> tuple[int, int] | None:
+    """Return (start, length) of a single range; what is not understood is the whole file.
+
+    Raises:
+        RangeNotSatisfiable: it begins beyond the end.
+    """
+    found = _RANGE.match(text or "")
+    if found is None or found[1] == found[2] == "":
+        return None
+    if found[1] == "":
+        start, end = max(0, size - int(found[2])), size - 1
+    else:
+        start, end = int(found[1]), int(found[2] or size - 1)
+        if found[2] and end < start:
+            return None
+    if start >= size or (found[1] == "" and int(found[2]) == 0):
+        raise RangeNotSatisfiable(f"The file has {size} bytes.", size_bytes=size)
+    return start, min(end, size - 1) - start + 1
+
+
+def _file_headers(filename: str) -> dict[str, str]:
+    """Return headers that keep a user's file from ever being shown as a page of ours."""
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in filename)
+    full = quote(filename, safe="")
+    return {
+        "Content-Disposition": f"attachment; filename=\"{plain}\"; filename*=UTF-8''{full}",
+        "Content-Security-Policy": "sandbox",
+    }
+
+
+SMALL = schema.SMALL_BYTES
+_BYTES_IN = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/octet-stream": {"schema": {"type": "string"}}},
+    },
+    "summary": "Take the bytes of an upload; the URL comes from POST /v1/uploads.",
+}
+_BYTES_OUT = {
+    "summary": "Give the bytes of a download; the URL comes from POST /v1/downloads.",
+    "responses": {
+        "200": {
+            "description": "The bytes",
+            "content": {"application/octet-stream": {"schema": {"type": "string"}}},
+        },
+        "206": {"description": "A range of them"},
+    },
+}
+ROUTES = [
+    Route("POST", "/uploads", create_upload, WRITE, 201, body_limit=SMALL, idempotent=True),
+    Route("GET", "/uploads", list_uploads, READ),
+    Route("GET", "/uploads/{upload_id}", get_upload, READ),
+    Route("DELETE", "/uploads/{upload_id}", delete_upload, WRITE, 204),
+    Route("POST", "/downloads", create_download, READ, 201, body_limit=SMALL),
+    Route("PUT", "/signed/{token}", put_signed, PUBLIC, 201, raw=True, document=_BYTES_IN),
+    Route("GET", "/signed/{token}", get_signed, PUBLIC, raw=True, document=_BYTES_OUT),
+]

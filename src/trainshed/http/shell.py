@@ -1,0 +1,152 @@
+"""The outer wall, for every request and every answer: request id, host, origin, headers, last
+resort.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from trainshed.domain.errors import TrainshedError
+from trainshed.http.errors import CrossSite, HostNotAllowed, InternalError
+from trainshed.http.guards import Door
+from trainshed.http.hall import Hall
+from trainshed.http.problems import Renderer, render
+from trainshed.http.proxy import Origin, origin_of
+
+log = logging.getLogger("trainshed.http")
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+SECURITY = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Content-Security-Policy": (
+        "default-src 'self'; script-src 'self'; object-src 'none'; base-uri 'none';"
+        " frame-ancestors 'none'"
+    ),
+    "Cache-Control": "no-store",
+}
+
+
+class Shell:
+    """Pure ASGI, so that streams pass through untouched."""
+
+    def __init__(self, app: ASGIApp, hall: Hall, doors: Sequence[Door]) -> None:
+        """Stand around ``app``."""
+        self.app, self.hall = app, hall
+        self._doors = sorted(doors, key=lambda d: -len(d.prefix))
+        public = urlsplit(hall.deps.public_url).hostname
+        names = [*LOOPBACK, *hall.settings.allowed_hosts, *([public] if public else [])]
+        self._hosts = frozenset(n.lower() for n in names)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008, "reason": ""})
+            return
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        state: dict[str, Any] = scope.setdefault("state", {})
+        origin = origin_of(scope, headers, self.hall.trusted)
+        state["origin"] = origin
+        state["request_id"] = self.hall.deps.ids.new("request")
+        state["headers"] = {}
+        answer = _Answer(send, state, origin)
+        try:
+            self._check(scope, headers, origin)
+            await self.app(scope, receive, answer)
+        except TrainshedError as error:
+            await self._refuse(error, scope, receive, answer)
+        except Exception:
+            if answer.started:
+                raise
+            log.exception("request %s failed", state["request_id"])
+            words = "Something went wrong on the server; its log has it under the request id."
+            await self._refuse(InternalError(words), scope, receive, answer)
+
+    def _check(self, scope: Scope, headers: Headers, origin: Origin) -> None:
+        if scope.get("client") is None and (scope.get("server") or (None, 0))[1] is None:
+            return  # a Unix socket: no browser gets here
+        if len(headers.getlist("host")) != 1 or not self._known(origin.host):
+            raise HostNotAllowed(
+                "This server does not answer to that Host; add it to allowed_hosts."
+            )
+        if scope["method"] not in SAFE:
+            _same_site(headers, origin)
+
+    def _known(self, host: str) -> bool:
+        return hostname(host) in self._hosts
+
+    async def _refuse(
+        self, error: TrainshedError, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        response = self.renderer(scope["path"])(error, scope["state"]["request_id"])
+        await response(scope, receive, send)
+
+    def renderer(self, path: str) -> Renderer:
+        """Return how the door that a path belongs to shows errors."""
+        return renderer(self._doors, path)
+
+
+def renderer(doors: Sequence[Door], path: str) -> Renderer:
+    """Return how the door that a path belongs to shows errors (longest prefix first)."""
+    for door in doors:
+        if path == door.prefix or path.startswith(door.prefix.rstrip("/") + "/"):
+            return door.render
+    return render
+
+
+def hostname(host: str) -> str:
+    """Return the name of a Host header, lower-case, without port; '' for what is none."""
+    try:
+        split = urlsplit(f"//{host}")
+        name, _ = split.hostname, split.port
+    except ValueError:
+        return ""
+    if not name or split.username is not None or split.path or split.query or split.fragment:
+        return ""
+    name = name.lower().removesuffix(".")
+    try:
+        return str(ipaddress.ip_address(name))
+    except ValueError:
+        return name
+
+
+def _same_site(headers: Headers, origin: Origin) -> None:
+    """Refuse what a browser sends for another site, whatever the method (ShadowRay's sequel)."""
+    asked = headers.get("origin")
+    other = asked is not None and asked.lower() != origin.base.lower()
+    if other or headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+        raise CrossSite("A browser sent this for another site; that is never allowed.")
+
+
+class _Answer:
+    """Adds the headers that every answer has, on its way out."""
+
+    def __init__(self, send: Send, state: dict[str, Any], origin: Origin) -> None:
+        self._send, self._state, self._origin = send, state, origin
+        self.started = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.started = True
+            headers = MutableHeaders(scope=message)
+            headers["X-Request-Id"] = self._state["request_id"]
+            for name, value in self._state["headers"].items():
+                headers[name] = value
+            for name, value in SECURITY.items():
+                headers.setdefault(name, value)
+            if self._origin.scheme == "https":
+                headers.setdefault("Strict-Transport-Security", "max-age=31536000")
+        await self._send(message)

@@ -1,0 +1,61 @@
+"""What a use case is given. Built once, by ``bootstrap``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from trainshed.domain.lease import LeaseTerms
+from trainshed.domain.resources import Pool
+from trainshed.ports.blobs import Blobs
+from trainshed.ports.bus import Bus
+from trainshed.ports.clock import Clock, Ids
+from trainshed.ports.executor import Executor
+from trainshed.ports.secrets import Secrets
+from trainshed.ports.store import Store
+from trainshed.ports.workload import Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The operator's decisions that use cases obey; every figure is a documented setting."""
+
+    cpu_fallback: bool = False
+    sign_up_open: bool = False
+    loopback_only: bool = True
+    require_isolation: bool = True
+    max_upload_bytes: int = 20 * 1024**3
+    max_artifact_bytes: int = 100 * 1024**3
+    max_files: int = 100_000
+    default_quota_bytes: int = 100 * 1024**3
+    log_limit_bytes: int = 1024**3
+    metric_keys_limit: int = 1000
+    metric_points_limit: int = 10_000_000
+    keep_checkpoints: int = 2
+    min_free_bytes: int = 256 * 1024**2
+    presign_ttl_s: int = 900
+    session_ttl_s: int = 7 * 86_400
+    idempotency_ttl_s: int = 172_800
+    admin_grant_ucredits: int = 10_000_000_000
+    lease: LeaseTerms = field(default_factory=LeaseTerms)
+
+
+@dataclass(frozen=True, slots=True)
+class Deps:
+    """The wings, by their ports. Plug-ins are keyed by name.
+
+    ``runner_url`` is where runners call home, ``public_url`` where jobs and people reach the API.
+    """
+
+    store: Store
+    blobs: Blobs
+    clock: Clock
+    ids: Ids
+    secrets: Secrets
+    bus: Bus
+    executors: Mapping[str, Executor]
+    workloads: Mapping[str, Workload]
+    pools: Sequence[Pool]
+    policy: Policy
+    runner_url: str
+    public_url: str = ""

@@ -1,0 +1,93 @@
+"""Frozen read views that the doors render. They carry domain values; no dialect's words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from trainshed.domain.attempt import Attempt
+from trainshed.domain.job import Job
+from trainshed.domain.people import Account, Key, User
+from trainshed.domain.placement import WaitReason
+from trainshed.domain.resources import Free, Pool
+from trainshed.ports.streams import Bucket, Point
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """A Job as its owner sees it. ``attempts`` by number; ``latest`` are its newest metric
+    points.
+    """
+
+    job: Job
+    attempts: tuple[Attempt, ...] = ()
+    wait: WaitReason | None = None
+    latest: Mapping[str, Point] = field(default_factory=dict)
+    held_ucredits: int = 0
+    captured_ucredits: int = 0
+
+    @property
+    def attempt(self) -> Attempt | None:
+        """The newest Attempt."""
+        return self.attempts[-1] if self.attempts else None
+
+
+@dataclass(frozen=True, slots=True)
+class PlanView:
+    """What submitting would mean: price, reservation, placement, and when it would start."""
+
+    pool: Pool
+    price_ucredits_per_hour: int
+    hold_ucredits: int
+    fallback: bool
+    starts: WaitReason
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LogSlice:
+    """Bytes ``[offset, next)`` of one log stream; ``size`` is where it ends now."""
+
+    attempt: int
+    stream: str
+    offset: int
+    next: int
+    size: int
+    truncated: bool
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesView:
+    """One metric over the whole Job. Points, or buckets when there are more than asked for."""
+
+    key: str
+    points: tuple[Point, ...] = ()
+    buckets: tuple[Bucket, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OfferView:
+    """An offer, what is free of it, and its pool's price."""
+
+    free: Free
+    pool: Pool
+
+
+@dataclass(frozen=True, slots=True)
+class LoginView:
+    """A new session; ``token`` is shown this once."""
+
+    token: str
+    expires_at: datetime
+    user: User
+    account: Account
+
+
+@dataclass(frozen=True, slots=True)
+class KeyView:
+    """A key; ``secret`` only when just made or rotated."""
+
+    key: Key
+    secret: str | None = None

@@ -1,0 +1,89 @@
+"""Every query that claims, leases or locks (law 11), each with a name and the reason for its
+shape.
+"""
+
+from __future__ import annotations
+
+from trainshed.store import sql
+from trainshed.store.mapping import ATTEMPT_MUTABLE
+from trainshed.store.tables import attempts, holds, jobs
+from trainshed.store.tables.jobs import LIVE, PLACEABLE
+
+#: Accounts that have something placeable: one index probe an account, however long the queues
+#: are (a loose index scan; ``SELECT DISTINCT`` would walk every queued Job).
+WAITING_ACCOUNTS = f"""
+WITH RECURSIVE waiting(account_id) AS (
+    SELECT MIN(account_id) FROM jobs WHERE {PLACEABLE}
+    UNION ALL
+    SELECT (SELECT MIN(jobs.account_id) FROM jobs
+            WHERE jobs.account_id > waiting.account_id AND {PLACEABLE})
+    FROM waiting WHERE waiting.account_id IS NOT NULL
+)
+SELECT account_id FROM waiting WHERE account_id IS NOT NULL
+"""  # noqa: S608  constants only
+
+#: The head of one account's queue: a walk of ``ix_jobs_placeable`` that stops at the limit.
+#: ``not_before`` is in the index, so Jobs in back-off are passed over without touching them.
+QUEUE_HEAD = f"""
+SELECT id, account_id, millicpus, memory_bytes, gpus, gpu_type, pool, rank, created_at,
+       max_runtime_s
+FROM jobs
+WHERE account_id = ? AND {PLACEABLE} AND (not_before IS NULL OR not_before <= ?)
+ORDER BY rank, created_at, id
+LIMIT ?
+"""  # noqa: S608  constants only
+
+#: How many placeable Jobs come first: counted in ``ix_jobs_placeable`` alone.
+N_AHEAD = (
+    f"SELECT COUNT(*) FROM jobs WHERE {PLACEABLE}"  # noqa: S608  constants only
+    " AND (rank, created_at, id) < (?, ?, ?)"
+)
+
+#: When the next back-off ends: the first entry of ``ix_jobs_due`` after now.
+NEXT_DUE = (
+    f"SELECT MIN(not_before) FROM jobs WHERE {PLACEABLE}"  # noqa: S608  constants only
+    " AND not_before IS NOT NULL AND not_before > ?"
+)
+
+#: Take the lease: the partial unique index ``uq_attempts_live`` lets one of two racers in, and
+#: zero rows tells the other (no exception, so the PostgreSQL transaction stays usable).
+LEASE = sql.insert(attempts, tail="ON CONFLICT DO NOTHING")
+
+#: The fenced write (law 4): the same token, and still live. Zero rows: the caller is stale.
+SAVE_IF_HELD = sql.update(attempts, ATTEMPT_MUTABLE, "WHERE id = ? AND token = ? AND", LIVE)
+
+#: Renewal flushed for many at once; fenced in the same way, and never moved back.
+RENEW = sql.update(
+    attempts, ("renewed_at",), "WHERE id = ? AND token = ? AND", LIVE,
+    "AND (renewed_at IS NULL OR renewed_at < ?)",
+)  # fmt: skip
+
+#: Keep ``jobs.live`` in step with the Attempt, in the same transaction.
+MARK_LIVE = "UPDATE jobs SET live = ? WHERE id = ? AND live <> ?"
+
+#: All leases: a walk of the partial index of live Attempts.
+LIVE_ATTEMPTS = sql.select(attempts, "WHERE", LIVE, "ORDER BY leased_at, id")
+LIVE_OF_JOB = sql.select(attempts, "WHERE job_id = ? AND", LIVE)
+
+#: Serialise the money of one account. NO KEY: a Job being inserted holds a key-share lock on the
+#: account's row by its foreign key, and two such would wait for each other under FOR UPDATE.
+LOCK_ACCOUNT = "SELECT id FROM accounts WHERE id = ? FOR NO KEY UPDATE"
+
+#: Lock a Job or Attempt that a write decides upon, so that two decisions cannot cross.
+FOR_UPDATE = " FOR NO KEY UPDATE"
+
+#: Reserve: ``uq_holds_open`` admits one open hold a Job.
+RESERVE = sql.insert(holds, tail="ON CONFLICT DO NOTHING")
+
+#: Capture or release, once: only from open.
+END_HOLD = sql.update(
+    holds, ("state", "captured", "ended_at"), "WHERE id = ? AND state = 'open'"
+)  # fmt: skip
+
+#: One number for the lock under which sequence numbers are given on PostgreSQL (D11), and one for
+#: migrations. Arbitrary, fixed for ever.
+SEQUENCE_LOCK = 7_240_001
+MIGRATION_LOCK = 7_240_002
+
+GET_JOB = sql.select(jobs, "WHERE id = ? AND deleted_at IS NULL")
+GET_ATTEMPT = sql.select(attempts, "WHERE id = ?")

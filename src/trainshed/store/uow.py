@@ -1,0 +1,98 @@
+"""One transaction's view of everything (``ports.store.Tx``)."""
+
+from __future__ import annotations
+
+from trainshed.store.link import Link
+from trainshed.store.repos.attempts import SqlAttempts
+from trainshed.store.repos.events import SqlEvents
+from trainshed.store.repos.files import SqlFiles
+from trainshed.store.repos.jobs import SqlJobs
+from trainshed.store.repos.ledger import SqlLedger
+from trainshed.store.repos.people import SqlPeople
+from trainshed.store.repos.records import SqlRecords
+from trainshed.store.streams import SqlStreams
+
+
+class Repos:
+    """All repositories over one Link."""
+
+    __slots__ = (
+        "attempts", "events", "files", "jobs", "ledger", "link", "people", "records", "streams",
+    )  # fmt: skip
+
+    def __init__(self, link: Link) -> None:
+        """Build them; cheap."""
+        self.link = link
+        self.jobs = SqlJobs(link)
+        self.attempts = SqlAttempts(link)
+        self.ledger = SqlLedger(link)
+        self.events = SqlEvents(link)
+        self.people = SqlPeople(link)
+        self.files = SqlFiles(link)
+        self.records = SqlRecords(link)
+        self.streams = SqlStreams(link)
+
+    def flush(self) -> None:
+        """Write what waits for the end of the transaction: audit lines, then events."""
+        self.records.flush()
+        self.events.flush()
+
+
+class Work:
+    """A ``Tx``: hands out repositories until ``end``; a mistake afterwards is a RuntimeError."""
+
+    __slots__ = ("_repos",)
+
+    def __init__(self, repos: Repos) -> None:
+        """Begin."""
+        self._repos: Repos | None = repos
+
+    def end(self) -> None:
+        """Die: the transaction is over."""
+        self._repos = None
+
+    @property
+    def _alive(self) -> Repos:
+        if self._repos is None:
+            raise RuntimeError("This transaction is over: use tx only inside fn.")
+        return self._repos
+
+    @property
+    def jobs(self) -> SqlJobs:
+        """Jobs."""
+        return self._alive.jobs
+
+    @property
+    def attempts(self) -> SqlAttempts:
+        """Attempts."""
+        return self._alive.attempts
+
+    @property
+    def ledger(self) -> SqlLedger:
+        """Money."""
+        return self._alive.ledger
+
+    @property
+    def events(self) -> SqlEvents:
+        """The outbox."""
+        return self._alive.events
+
+    @property
+    def people(self) -> SqlPeople:
+        """Accounts, users, keys, sessions."""
+        return self._alive.people
+
+    @property
+    def files(self) -> SqlFiles:
+        """Uploads and artifacts."""
+        return self._alive.files
+
+    @property
+    def records(self) -> SqlRecords:
+        """Idempotency, audit, settings, public ids."""
+        return self._alive.records
+
+    @property
+    def streams(self) -> SqlStreams:
+        """Logs and metrics."""
+        return self._alive.streams

@@ -1,0 +1,34 @@
+"""What the engine's own verbs are given: the wings, and the live leases of this server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from trainshed.domain.resources import Pool
+from trainshed.ports.deps import Deps
+from trainshed.usecases.leases import Leases
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """One per server."""
+
+    deps: Deps
+    leases: Leases = field(repr=False)
+
+    @property
+    def pools(self) -> dict[str, Pool]:
+        """Pools by name."""
+        return {p.name: p for p in self.deps.pools}
+
+
+def runner_token(deps: Deps, attempt_id: str) -> str:
+    """Return the secret of an Attempt's runner; derived, so that a restarted server still knows
+    it.
+    """
+    return f"tsr_{attempt_id[4:]}_{deps.secrets.sign(b'runner-token:' + attempt_id.encode())}"
+
+
+def job_token(deps: Deps, attempt_id: str) -> str:
+    """Return the secret that the user's process of an Attempt may use while it lives (D6)."""
+    return f"tsj_{attempt_id[4:]}_{deps.secrets.sign(b'job-token:' + attempt_id.encode())}"

@@ -1,0 +1,194 @@
+"""Accept a Job: check, price, and in one transaction make the Job, its hold and its event (law
+7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from trainshed.domain import placement, pricing
+from trainshed.domain.artifact import check_path
+from trainshed.domain.errors import InvalidInput, StorageFull
+from trainshed.domain.events import Event
+from trainshed.domain.job import Environment, Job, JobSpec
+from trainshed.domain.people import Principal, Right
+from trainshed.domain.resources import Offer, Pool, Use
+from trainshed.ports.deps import Deps
+from trainshed.ports.store import Tx
+from trainshed.ports.views import JobView, PlanView
+from trainshed.usecases import billing
+from trainshed.usecases.capacity import candidate_of, offers_of, use_of
+
+#: Variables that the platform sets itself in every job; a user may not override them.
+RESERVED_ENV = frozenset({"CUDA_VISIBLE_DEVICES", "PYTHONPATH", "LD_PRELOAD", "LD_LIBRARY_PATH"})
+
+FALLBACK_NOTE = (
+    "No GPU on this machine: the job runs on its CPUs and is charged at the local-cpu price."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitJob:
+    """What a dialect asks for. The values of ``env`` are secrets."""
+
+    principal: Principal
+    name: str
+    spec: JobSpec
+    env: Mapping[str, str]
+    dialect: str = "native"
+    retry_of: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    spec: JobSpec
+    pool: Pool
+    offers: list[Offer]
+
+
+def plan(deps: Deps, command: SubmitJob) -> PlanView:
+    """Return what submitting would mean, without making anything.
+
+    Raises:
+        InvalidInput, ImpossibleRequest, NotFound: as ``submit`` would.
+    """
+    checked = _check(deps, command)
+    draft = _draft(deps, command, checked)
+    want = checked.spec.resources
+
+    def load(tx: Tx) -> tuple[int, list[Use]]:
+        _check_inputs(tx, draft)
+        return tx.jobs.n_ahead(draft), [use_of(a) for a in tx.attempts.live()]
+
+    ahead, uses = deps.store.read(load)
+    fallback_on = deps.policy.cpu_fallback
+    starts = placement.explain(candidate_of(draft), checked.offers, uses, ahead, fallback_on)
+    fallback = want.gpus > 0 and not any(o.devices for o in checked.offers)
+    hourly = pricing.cost(replace(checked.pool, minimum_charge=0), want, pricing.MS_PER_HOUR)
+    hold = pricing.cost(checked.pool, want, checked.spec.max_runtime_s * 1000)
+    notes = (FALLBACK_NOTE,) if fallback else ()
+    return PlanView(checked.pool, hourly, hold, fallback, starts, notes)
+
+
+def submit(deps: Deps, command: SubmitJob) -> JobView:
+    """Accept the Job; it exists, paid for and queued, once this returns.
+
+    Raises:
+        InvalidInput: a field is wrong. ImpossibleRequest: no pool could ever run it.
+        NotFound: an input is not the account's. PaymentRequired: not enough credits.
+        StorageFull: the disk is nearly full.
+    """
+    command.principal.need(Right.WRITE)
+    if deps.blobs.free_bytes() < deps.policy.min_free_bytes:
+        raise StorageFull("The server's disk is nearly full; free some space and try again.")
+    checked = _check(deps, command)
+    job = _draft(deps, command, checked)
+    sealed = deps.secrets.seal(msgspec.json.encode(dict(command.env))) if command.env else None
+    stamp = billing.Stamp(job.created_at, deps.ids.new("transaction"), deps.ids.new("hold"))
+
+    def apply(tx: Tx) -> int:
+        _check_inputs(tx, job)
+        tx.jobs.insert(job, sealed)
+        hold = billing.reserve(tx, job, (), checked.pool, stamp)
+        tx.events.append(Event("job.queued", job.account_id, job.created_at, job.id))
+        return hold.amount
+
+    held = deps.store.write(apply)
+    deps.bus.notify("queue")
+    deps.bus.notify("events")
+    return JobView(job, held_ucredits=held)
+
+
+def _check(deps: Deps, command: SubmitJob) -> _Checked:
+    spec = command.spec
+    workload = deps.workloads.get(spec.workload)
+    if workload is None:
+        known = ", ".join(sorted(deps.workloads))
+        raise InvalidInput(
+            f"There is no workload {spec.workload!r}; there is: {known}.", field="workload"
+        )
+    planned = workload.plan(spec)
+    spec = replace(spec, command=planned.command, env_names=tuple(sorted(command.env)))
+    spec.check()
+    _check_env(command.env)
+    _check_environment(spec.environment)
+    _check_name(command.name)
+    _check_paths(spec)
+    pool = billing.asked_pool(deps.pools, spec.resources)
+    offers = offers_of(deps)
+    pools = {p.name: p for p in deps.pools}
+    placement.check_possible(spec.resources, offers, pools, deps.policy.cpu_fallback)
+    return _Checked(spec, pool, offers)
+
+
+def _check_paths(spec: JobSpec) -> None:
+    seen: set[str] = set()
+    for item in spec.inputs:
+        if check_path(item.path, "inputs.path") in seen:
+            raise InvalidInput(f"Two inputs have the path {item.path!r}.", field="inputs.path")
+        seen.add(item.path)
+
+
+def _check_name(name: str) -> None:
+    if not 1 <= len(name) <= 200 or any(ord(c) < 32 or ord(c) == 127 for c in name):
+        raise InvalidInput(
+            "name must be 1 to 200 characters without control characters.", field="name"
+        )
+
+
+def _check_env(env: Mapping[str, str]) -> None:
+    for name, value in env.items():
+        plain = name.isascii() and name.isidentifier()
+        if not plain or "\0" in value:
+            raise InvalidInput(
+                "env names must be letters, digits and '_', not starting with a digit;"
+                " values may not hold NUL.",
+                field="env",
+            )
+        if name in RESERVED_ENV or name.startswith("TRAINSHED_"):
+            raise InvalidInput(f"{name} is set by the platform and cannot be given.", field="env")
+
+
+def _check_environment(environment: Environment) -> None:
+    if environment.kind != "default":
+        raise InvalidInput(
+            f"environment.kind {environment.kind!r} is not available on this server; use 'default'"
+            " (the server's own interpreter and packages).",
+            field="environment.kind",
+        )
+
+
+def _check_inputs(tx: Tx, job: Job) -> None:
+    for item in job.spec.inputs:
+        if item.source == "upload":
+            if tx.files.get_upload(item.ref, job.account_id).completed_at is None:
+                raise InvalidInput(
+                    f"Upload {item.ref} has no content yet: PUT its bytes to its url first.",
+                    field="inputs.ref",
+                )
+        elif item.source == "artifact":
+            tx.files.get_artifact(item.ref, job.account_id)
+        else:
+            raise InvalidInput(
+                f"There is no input source {item.source!r}; use upload or artifact.",
+                field="inputs.source",
+            )
+
+
+def _draft(deps: Deps, command: SubmitJob, checked: _Checked) -> Job:
+    who = command.principal
+    return Job(
+        id=deps.ids.new("job"),
+        account_id=who.account_id,
+        user_id=who.user_id,
+        dialect=command.dialect,
+        name=command.name,
+        spec=checked.spec,
+        pool=checked.pool.name,
+        created_at=deps.clock.utc_now(),
+        retry_of=command.retry_of,
+        key_id=who.key_id,
+    )

@@ -1,0 +1,136 @@
+"""Version 1 of the runner's protocol: JSON over HTTP, raw bytes for streams and blobs.
+
+All paths are below ``/runner/v1/attempts/{attempt_id}``, with ``Authorization: Bearer <runner
+token>``.
+Every answer may be 401 (token unknown) or 409 ``stale_lease``: the runner then kills its user
+process
+and exits. 503 and no answer mean: try again with jittered back-off, for as long as it takes.
+
+    POST assignment              {"protocol", "boot_id", "pid"}        -> 200 Assignment
+    POST started                 Started                               -> 200 Reply
+    POST heartbeat               Heartbeat                             -> 200 Reply
+    GET  orders?wait_s=20        (long poll; answers at once if an order is open) -> 200 Reply
+    POST streams/{name}?offset=N raw bytes, at most CHUNK              -> 200 {"next": N}
+                                 409 offset_mismatch {"next": N}: continue from there
+                                 413: the stream's limit is reached; stop sending it
+    POST metrics?offset=N        {"points": [[key, step, at_ms, value], ...]} -> 200 {"next": N}
+                                 value is a number or "NaN" "Infinity" "-Infinity"; same 409 and 413
+    GET  inputs/{index}          raw bytes of Assignment.inputs[index]
+    GET  resume/{index}          raw bytes of Assignment.resume["files"][index]
+    PUT  blobs?md5=M&sha256=S&size=N   raw bytes -> 201 {"md5"}
+                                 409 digest_conflict; 507 quota or disk
+    POST artifacts               Collected           -> 201 {"id"}; idempotent per digest
+    POST finished                Finished                              -> 200 {}; idempotent
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, TypeVar
+
+PROTOCOL = 1
+CHUNK = 64 * 1024
+MAX_POINTS = 5_000
+PREFIX = "/runner/v1/attempts"
+
+M = TypeVar("M", bound="Message")
+
+
+@dataclass(frozen=True)
+class Message:
+    """Base: to and from plain JSON objects; unknown keys are dropped."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-ready dict."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls: type[M], data: dict[str, Any]) -> M:
+        """Return the message; raises TypeError when a required field is missing."""
+        known = {f.name for f in fields(cls)}
+        return cls(**{k: v for k, v in data.items() if k in known})
+
+
+@dataclass(frozen=True)
+class Assignment(Message):
+    """All that a runner needs to run one Attempt.
+
+    ``inputs``: [{"path", "size_bytes", "sha256", "md5", "unpack", "executable"}], put at ``path``
+    in the workspace. ``env``: the user's variables, decrypted (never logged). ``resume``: null or
+    {"artifact_id", "step", "files": [same shape]}, put below the resume directory.
+    ``sandbox``: {"kind": "auto"|"bwrap"|"bare", "uid": int|null, "network": "host"|"none",
+    "minimum": "none"|"partial"|"strong", "read_only": [host paths]}.
+    ``limits``: {"millicpus", "memory_bytes", "max_runtime_ms", "log_bytes", "disk_bytes", "pids"}.
+    ``python``: the interpreter that ``python``/``python3`` in the command means. ``system_log``:
+    lines the server wants at the head of the ``system`` stream (CPU fallback, network).
+    """
+
+    attempt_id: str
+    job_id: str
+    number: int
+    job_token: str
+    command: list[str]
+    python: str
+    env: dict[str, str] = field(default_factory=dict)
+    inputs: list[dict[str, Any]] = field(default_factory=list)
+    resume: dict[str, Any] | None = None
+    environment: dict[str, Any] = field(default_factory=lambda: {"kind": "default", "value": ""})
+    sandbox: dict[str, Any] = field(default_factory=dict)
+    limits: dict[str, int] = field(default_factory=dict)
+    devices: list[str] = field(default_factory=list)
+    grace_s: float = 10.0
+    heartbeat_s: float = 5.0
+    checkpoint_every_s: float | None = None
+    system_log: list[str] = field(default_factory=list)
+    api_url: str = ""
+
+
+@dataclass(frozen=True)
+class Started(Message):
+    """The user's process runs. ``isolation``: strong, partial or none, what was really built."""
+
+    pid: int
+    isolation: str
+    prepare_ms: int = 0
+
+
+@dataclass(frozen=True)
+class Heartbeat(Message):
+    """Renews the lease. Figures are of the whole tree of the user's process, or null if unknown."""
+
+    runtime_ms: int
+    rss_bytes: int | None = None
+    cpu_ms: int | None = None
+
+
+@dataclass(frozen=True)
+class Reply(Message):
+    """``order``: null, or {"kind": "cancel"|"pause"|"preempt"|"drain"|"checkpoint", "grace_s"}."""
+
+    order: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Collected(Message):
+    """A whole directory, whose blobs were all sent before: committed at once or not at all.
+
+    ``files``: [{"path", "size_bytes", "md5", "sha256", "executable"}]. ``runtime_ms``: the
+    run time it covers.
+    """
+
+    kind: str
+    files: list[dict[str, Any]]
+    runtime_ms: int
+    step: int | None = None
+
+
+@dataclass(frozen=True)
+class Finished(Message):
+    """The end, as ``domain.attempt.Ending``; fsynced to outcome.json before it is sent."""
+
+    cause: str
+    exit_code: int | None = None
+    signal: int | None = None
+    stopped_by: str | None = None
+    runtime_ms: int = 0
+    message: str = ""

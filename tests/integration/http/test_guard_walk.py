@@ -1,0 +1,274 @@
+"""Every route × method × caller, generated from the live route table (SECURITY 1–4, 7, 45)."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from tests.support.deps import PASSWORD, Person, World, world
+
+from trainshed.dialects.native import door
+from trainshed.domain.people import Right
+from trainshed.http.guards import PUBLIC_ROUTES, Kind, Route
+
+ROUTES = [r for r in door().routes]
+IDS = [f"{r.method} {r.path}" for r in ROUTES]
+KEYED = [r for r in ROUTES if r.guard is not None and r.guard.kind is not Kind.PUBLIC]
+KEYED_IDS = [f"{r.method} {r.path}" for r in KEYED]
+WITH_ID = [r for r in KEYED if "{" in r.path]
+WITH_ID_IDS = [f"{r.method} {r.path}" for r in WITH_ID]
+
+#: A valid body for every route that takes one: a new route without an entry fails this module.
+BODIES: dict[str, Any] = {
+    "POST /login": {"username": "nobody", "password": "wrong"},
+    "POST /register": {"username": "x", "password": "y"},
+    "POST /me/password": {"old_password": "no", "new_password": PASSWORD},
+    "POST /accounts": {"name": "walked"},
+    "PATCH /accounts/{account_id}": {"weight": 3.0},
+    "POST /accounts/{account_id}/grants": {"amount_ucredits": 5},
+    "POST /users": {"username": "walked", "password": PASSWORD, "role": "viewer"},
+    "PATCH /users/{user_id}": {"role": "viewer"},
+    "POST /users/{user_id}/password": {"password": PASSWORD + "!"},
+    "POST /keys": {"name": "walked"},
+    "POST /jobs/plan": {"command": ["true"]},
+    "POST /jobs": {"command": ["true"]},
+    "PATCH /jobs/{job_id}": {"priority": 7},
+    "PATCH /jobs/{job_id}/checkpoints/{artifact_id}": {"pinned": True},
+    "POST /uploads": {"path": "walked.txt", "size_bytes": 3},
+    "POST /downloads": {"job_id": "{job_id}"},
+}
+NO_BODY = {
+    "POST /logout", "POST /keys/{key_id}/rotate", "POST /jobs/{job_id}/cancel",
+    "POST /jobs/{job_id}/pause", "POST /jobs/{job_id}/resume", "POST /jobs/{job_id}/retry",
+    "POST /jobs/{job_id}/checkpoint", "PUT /signed/{token}",
+}  # fmt: skip
+
+
+@dataclasses.dataclass
+class Walk:
+    world: World
+    owner: Person
+    stranger: Person
+    member: Person
+    viewer: Person
+    job_token: str
+    ids: dict[str, str]
+
+    def call(self, route: Route, headers: dict[str, str], **ids: str) -> httpx2.Response:
+        name = f"{route.method} {route.path}"
+        path = "/v1" + route.path
+        filled = {**self.ids, **ids}
+        for key, value in filled.items():
+            path = path.replace("{" + key + "}", value)
+        body = BODIES.get(name)
+        if body is not None:
+            body = {k: filled["job_id"] if v == "{job_id}" else v for k, v in body.items()}
+        return self.world.client.request(route.method, path, json=body, headers=headers)
+
+
+@pytest.fixture(scope="module")
+def walk() -> Iterator[Walk]:
+    with tempfile.TemporaryDirectory() as folder, world(Path(folder)) as w:
+        owner, stranger = w.person("owner"), w.person("stranger")
+        home = owner.principal.account_id
+        w.credits(owner)
+        w.credits(stranger)
+        job_id = w.submit(owner)
+        token = f"tsj_{'a' * 32}_{w.deps.ids.token(32)}"
+        attempt = w.lease(owner, job_id)
+        token = attempt.message
+        made = w.artifact(owner, job_id, attempt.id, {"model.txt": b"weights"})
+        yield Walk(
+            w, owner, stranger,
+            w.person("member", "member", home), w.person("viewer", "viewer", home),
+            token,
+            {
+                "job_id": job_id,
+                "key_id": w.key(owner.principal).key.id,
+                "user_id": owner.principal.user_id or "",
+                "account_id": home,
+                "upload_id": w.upload(owner, "data.txt", b"abc"),
+                "artifact_id": made.id,
+                "token": "nothing",
+            },
+        )  # fmt: skip
+
+
+def snapshot(walk: Walk) -> Any:
+    """Everything of the owner that a stranger might have changed."""
+    get, headers = walk.world.client.get, walk.owner.headers
+    paths = ["/v1/jobs", "/v1/users", "/v1/uploads", "/v1/me", "/v1/credits/entries", "/v1/keys"]
+    answers = [get(p, headers=headers).json() for p in paths]
+    for one in answers[5]["items"]:
+        one.pop("last_used_at")
+    return answers
+
+
+def test_every_route_that_writes_has_a_body_here() -> None:
+    writing = {i for i, r in zip(IDS, ROUTES, strict=True) if r.method not in ("GET", "DELETE")}
+    assert writing == set(BODIES) | NO_BODY
+
+
+def test_the_walk_knows_every_route_of_the_app(walk: Walk) -> None:
+    from starlette.routing import Route as RawRoute
+
+    live = {
+        (m, r.path)
+        for r in walk.world.app.routes
+        if isinstance(r, RawRoute)
+        for m in r.methods or ()
+        if m != "HEAD"
+    }
+    assert len(live) == len(
+        [m for r in walk.world.app.routes for m in getattr(r, "methods", ()) if m != "HEAD"]
+    )
+    front = {("GET", "/"), ("GET", "/openapi.json"), ("GET", "/v1/openapi.json")}
+    assert live == {(r.method, "/v1" + r.path) for r in ROUTES} | front
+
+
+def test_public_routes_are_the_closed_list(walk: Walk) -> None:
+    public = {
+        (r.method, d.prefix + r.path)
+        for d in walk.world.app.state.doors
+        for r in d.routes
+        if r.guard.kind is Kind.PUBLIC
+    }
+    assert public == set(PUBLIC_ROUTES)
+    assert all(PUBLIC_ROUTES.values())
+
+
+@pytest.mark.parametrize("route", KEYED, ids=KEYED_IDS)
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": "Bearer ts_00000000_" + "a" * 43},
+        {"Authorization": "Basic YWRtaW46YWRtaW4="},
+        {"X-API-Key": "nonsense"},
+        {"Authorization": "Bearer "},
+    ],
+    ids=["none", "unknown", "basic", "nonsense", "empty"],
+)
+def test_anonymous_is_401_before_anything_is_read(
+    walk: Walk, route: Route, headers: dict[str, str]
+) -> None:
+    answer = walk.call(route, headers)
+    assert answer.status_code == 401, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["code"] == "not_authenticated"
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+    hostile = walk.world.client.request(
+        route.method, "/v1" + route.path, content=b"{not json", headers=headers
+    )
+    assert hostile.status_code == 401
+
+
+@pytest.mark.parametrize("route", WITH_ID, ids=WITH_ID_IDS)
+def test_another_accounts_object_is_404_as_if_absent(walk: Walk, route: Route) -> None:
+    before = snapshot(walk)
+    answer = walk.call(route, walk.stranger.headers)
+    if route.guard is not None and route.guard.kind is Kind.OPERATOR:
+        assert answer.status_code == 403
+        return
+    assert answer.status_code == 404, answer.text
+    absent = {k: v[:4] + "0" * 32 for k, v in walk.ids.items()}
+    nothing = walk.call(route, walk.stranger.headers, **absent)
+    assert nothing.status_code == 404
+    same = ("type", "title", "status", "code", "detail")
+    assert [answer.json()[k] for k in same] == [nothing.json()[k] for k in same]
+    assert snapshot(walk) == before
+
+
+@pytest.mark.parametrize("route", KEYED, ids=KEYED_IDS)
+def test_a_lower_role_is_403(walk: Walk, route: Route) -> None:
+    assert route.guard is not None
+    guard = route.guard
+    for person, right in ((walk.viewer, Right.READ), (walk.member, Right.WRITE)):
+        enough = guard.kind is Kind.KEYED and right >= guard.right
+        if enough:
+            continue
+        answer = walk.call(route, person.headers)
+        assert answer.status_code == 403, (person, answer.text)
+        assert answer.json()["code"] == "not_allowed"
+    if guard.kind is Kind.OPERATOR:
+        assert walk.call(route, walk.owner.headers).status_code == 403
+
+
+@pytest.mark.parametrize("route", KEYED, ids=KEYED_IDS)
+def test_a_narrow_key_of_an_admin_is_403(walk: Walk, route: Route) -> None:
+    assert route.guard is not None
+    if route.guard.right is Right.READ and route.guard.kind is Kind.KEYED:
+        return
+    w = walk.world
+    secret = w.key(walk.owner.principal, scopes=("read",)).secret
+    assert walk.call(route, {"X-API-Key": secret or ""}).status_code == 403
+
+
+@pytest.mark.parametrize("route", KEYED, ids=KEYED_IDS)
+def test_a_job_token_reads_its_own_job_only(walk: Walk, route: Route) -> None:
+    assert route.guard is not None
+    headers = {"Authorization": f"Bearer {walk.job_token}"}
+    if not route.guard.job:
+        assert walk.call(route, headers).status_code == 403
+        return
+    assert route.method == "GET"
+    if not route.path.endswith("/follow"):
+        assert walk.call(route, headers).status_code == 200
+    other = walk.world.submit(walk.owner)
+    assert walk.call(route, headers, job_id=other).status_code == 404
+
+
+def test_indirect_ids_of_another_account_are_404(walk: Walk) -> None:
+    w, headers = walk.world, walk.stranger.headers
+    for source, ref in (("upload", "upload_id"), ("artifact", "artifact_id")):
+        job = {
+            "command": ["true"],
+            "inputs": [{"source": source, "ref": walk.ids[ref], "path": "x"}],
+        }
+        for path in ("/v1/jobs", "/v1/jobs/plan"):
+            assert w.client.post(path, json=job, headers=headers).status_code == 404
+    body = {"job_id": walk.ids["job_id"]}
+    assert w.client.post("/v1/downloads", json=body, headers=headers).status_code == 404
+    user = {
+        "username": "spy", "password": PASSWORD, "role": "admin",
+        "account_id": walk.ids["account_id"],
+    }  # fmt: skip
+    assert w.client.post("/v1/users", json=user, headers=headers).status_code == 403
+
+
+@pytest.mark.parametrize("name", sorted(BODIES))
+@pytest.mark.parametrize(
+    "extra", ["owner_id", "account", "state", "balance", "operator_", "_id", "__class__"]
+)
+def test_mass_assignment_is_refused(walk: Walk, name: str, extra: str) -> None:
+    method, _, path = name.partition(" ")
+    route = next(r for r in ROUTES if (r.method, r.path) == (method, path))
+    body = {**BODIES[name], extra: "admin"}
+    target = "/v1" + path
+    for key, value in walk.ids.items():
+        target = target.replace("{" + key + "}", value)
+    admin = walk.world.admin.headers if route.guard is not None else {}
+    answer = walk.world.client.request(method, target, json=body, headers=admin)
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["field"] == extra
+
+
+def test_an_ordinary_admin_cannot_make_or_touch_an_operator(walk: Walk) -> None:
+    w, headers = walk.world, walk.owner.headers
+    me = walk.ids["user_id"]
+    patch = w.client.patch(f"/v1/users/{me}", json={"operator": True}, headers=headers)
+    assert patch.status_code == 403
+    boss = w.admin.principal
+    second = w.person("deputy", "admin", boss.account_id)
+    target = f"/v1/users/{boss.user_id}"
+    for method, path, body in (
+        ("PATCH", target, {"role": "viewer"}),
+        ("PATCH", target, {"disabled": True}),
+        ("POST", f"{target}/password", {"password": PASSWORD + "?"}),
+    ):
+        assert w.client.request(method, path, json=body, headers=second.headers).status_code == 403
