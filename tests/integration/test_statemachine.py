@@ -6,13 +6,22 @@ messages, in any order: after each step the model agrees and every invariant of 
 
 from __future__ import annotations
 
+import os
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
 from tests.support.engine import make_engine, principal_with_credits
 
 from trainshed.domain.attempt import Ending
@@ -26,6 +35,7 @@ from trainshed.usecases.leases import Leases
 from trainshed.usecases.submit import SubmitJob, submit
 
 CREDITS = 40_000_000
+SOAK = os.environ.get("TRAINSHED_SOAK") == "1"
 
 
 @dataclass
@@ -51,11 +61,14 @@ class Model:
 
 class Platform(RuleBasedStateMachine):
     jobs = Bundle("jobs")
+    #: Gives the URL of an empty database, or None for SQLite.
+    fresh: Callable[[], str | None] = staticmethod(lambda: None)
 
     def __init__(self) -> None:
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
-        self.engine, self.clock, self.executor = make_engine(Path(self.folder.name))
+        home = Path(self.folder.name)
+        self.engine, self.clock, self.executor = make_engine(home, self.fresh())
         self.who = principal_with_credits(self.engine, CREDITS)
         self.model: dict[str, Model] = {}
 
@@ -232,11 +245,22 @@ def queries_balance(engine: Engine, account_id: str) -> int:
     return engine.deps.store.read(lambda tx: tx.ledger.balance(account_id, Unit.CREDIT)).available
 
 
-TestPlatform = Platform.TestCase
-TestPlatform.settings = settings(
-    max_examples=40,
-    stateful_step_count=30,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-    print_blob=True,
-)
+def bounded(examples: int, steps: int) -> settings:
+    return settings(
+        max_examples=examples,
+        stateful_step_count=steps,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        print_blob=True,
+    )
+
+
+def test_on_sqlite() -> None:
+    run_state_machine_as_test(Platform, settings=bounded(2000 if SOAK else 40, 30))
+
+
+def test_on_postgresql(pg_server: Callable[[], str]) -> None:
+    class OnPostgres(Platform):
+        fresh = staticmethod(pg_server)
+
+    run_state_machine_as_test(OnPostgres, settings=bounded(200 if SOAK else 6, 25))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Annotated
 
@@ -55,13 +55,17 @@ class Hall:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request that has been let in. ``caller`` and ``presented`` are None on open routes."""
+    """One request that has been let in. ``caller`` and ``presented`` are None on open routes.
+
+    ``once`` names the Idempotency-Key, for use cases that remember it in their own transaction.
+    """
 
     hall: Hall
     request_id: str
     origin: Origin
     caller: Principal | None
     presented: str | None = field(repr=False)
+    once: str | None = None
 
     @property
     def deps(self) -> Deps:
@@ -79,7 +83,8 @@ class Call:
 async def call_of(request: Request) -> Call:
     """Return the call that ``entry`` admitted."""
     call: Call = request.state.call
-    return call
+    once = getattr(request.state, "once", None)
+    return call if once is None else replace(call, once=once)
 
 
 #: Declares the parameter of a path function that receives its Call.

@@ -48,6 +48,7 @@ class Idempotency:
         if known is not None:
             return self._again(known)
         mine = (principal.account_id, key)
+        request.state.once = key
         self._here.add(mine)
         try:
             response = await handler()

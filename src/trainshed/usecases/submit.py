@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -25,6 +26,9 @@ from trainshed.usecases.capacity import candidate_of, offers_of, use_of
 #: Variables that the platform sets itself in every job; a user may not override them.
 RESERVED_ENV = frozenset({"CUDA_VISIBLE_DEVICES", "PYTHONPATH", "LD_PRELOAD", "LD_LIBRARY_PATH"})
 
+#: The dialect under which Idempotency-Keys are bound to what they made.
+ONCE = "idempotency"
+
 FALLBACK_NOTE = (
     "No GPU on this machine: the job runs on its CPUs and is charged at the local-cpu price."
 )
@@ -32,7 +36,11 @@ FALLBACK_NOTE = (
 
 @dataclass(frozen=True, slots=True)
 class SubmitJob:
-    """What a dialect asks for. The values of ``env`` are secrets."""
+    """What a dialect asks for. The values of ``env`` are secrets.
+
+    ``once`` names an Idempotency-Key: the Job remembers it in the transaction that makes it, so
+    that not even a crash before the answer can make a second one (G2).
+    """
 
     principal: Principal
     name: str
@@ -40,6 +48,7 @@ class SubmitJob:
     env: Mapping[str, str]
     dialect: str = "native"
     retry_of: str | None = None
+    once: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +98,34 @@ def submit(deps: Deps, command: SubmitJob) -> JobView:
     sealed = deps.secrets.seal(msgspec.json.encode(dict(command.env))) if command.env else None
     stamp = billing.Stamp(job.created_at, deps.ids.new("transaction"), deps.ids.new("hold"))
 
-    def apply(tx: Tx) -> int:
+    def apply(tx: Tx) -> int | Job:
+        known = _made_before(deps, tx, command, job.created_at)
+        if known is not None:
+            return known
         _check_inputs(tx, job)
         tx.jobs.insert(job, sealed)
+        if command.once is not None:
+            tx.records.bind_public_id(ONCE, "job", command.once, job.id, job.account_id)
         hold = billing.reserve(tx, job, (), checked.pool, stamp)
         tx.events.append(Event("job.queued", job.account_id, job.created_at, job.id))
         return hold.amount
 
     held = deps.store.write(apply)
+    if isinstance(held, Job):
+        return JobView(held)
     deps.bus.notify("queue")
     deps.bus.notify("events")
     return JobView(job, held_ucredits=held)
+
+
+def _made_before(deps: Deps, tx: Tx, command: SubmitJob, now: datetime) -> Job | None:
+    """Return the Job that this Idempotency-Key made, if its answer never reached the client."""
+    found = command.once and tx.records.object_id(ONCE, "job", command.once)
+    if not found:
+        return None
+    known = tx.jobs.get(found, command.principal.account_id)
+    young = now - known.created_at < timedelta(seconds=deps.policy.idempotency_ttl_s)
+    return known if young else None
 
 
 def _check(deps: Deps, command: SubmitJob) -> _Checked:

@@ -7,8 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx2
+import pytest
 from tests.support.deps import World, serving
 
+from trainshed.http.idempotency import Idempotency
 from trainshed.ports.store import Remembered
 
 JOB = {"command": ["true"], "max_runtime_s": 60}
@@ -109,7 +111,8 @@ def test_what_a_dead_server_left_in_flight_is_taken_over(w: World) -> None:
     w.deps.store.write(rewind)
     assert post(w, "a").status_code == 409
     w.clock.advance(61)
-    assert post(w, "a").status_code == 201
+    assert post(w, "a").json()["id"] == first.json()["id"]
+    assert n_jobs(w) == 1
 
 
 def test_keys_are_forgotten_after_their_time(w: World) -> None:
@@ -121,3 +124,22 @@ def test_keys_are_forgotten_after_their_time(w: World) -> None:
 def test_odd_keys_are_400(w: World) -> None:
     for key in ("", "x" * 256, "a\tb"):
         assert post(w, key).status_code == 400
+
+
+def test_a_job_whose_answer_was_lost_is_not_made_twice(
+    w: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server dies between the job's commit and the remembered answer (G2)."""
+    headers = {**w.admin.headers, "Idempotency-Key": "lost-answer"}
+    done = Idempotency._done
+
+    async def dies(*_: Any) -> None:
+        raise SystemError("killed here")
+
+    monkeypatch.setattr(Idempotency, "_done", dies)
+    assert w.client.post("/v1/jobs", json=JOB, headers=headers).status_code == 500
+    monkeypatch.setattr(Idempotency, "_done", done)
+    again = w.client.post("/v1/jobs", json=JOB, headers=headers)
+    assert again.status_code == 201
+    listed = w.client.get("/v1/jobs", headers=w.admin.headers).json()["items"]
+    assert [job["id"] for job in listed] == [again.json()["id"]]

