@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.routing import Route
 
 from trainshed import __version__
 from trainshed.bootstrap.settings import Settings
@@ -33,6 +35,17 @@ def create(engine: Engine, settings: Settings, lifespan: Lifespan | None) -> Fas
         version=__version__,
     )
     return create_app(engine.deps, http, doors(engine), lifespan)
+
+
+def runners(engine: Engine) -> Starlette:
+    """Return the runners' door alone, for their own Unix socket.
+
+    The endpoints authenticate and bound their bodies themselves; what the hall adds for people
+    (rate limits, hosts, security headers) would cost each job three times for nothing.
+    """
+    door = runner_door(engine, interpreter())
+    routes = [Route(door.prefix + r.path, r.endpoint, methods=[r.method]) for r in door.routes]
+    return Starlette(routes=routes)
 
 
 def describe(settings: Settings) -> Iterator[tuple[str, str, str, str]]:

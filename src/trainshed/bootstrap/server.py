@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -15,6 +16,7 @@ import structlog
 import uvicorn
 import uvloop
 from fastapi import FastAPI
+from starlette.applications import Starlette
 
 from trainshed.bootstrap import apps, logs
 from trainshed.bootstrap.credentials import first_start
@@ -115,7 +117,7 @@ async def _serve(
     app = apps.create(engine, settings, lifespan)
     door = bind_unix(settings.data / "run" / "server.sock")
     public = _Quiet(_config(app, "on"))
-    runners = _Quiet(_config(app, "off"))
+    runners = _Quiet(_config(apps.runners(engine), "off"))
     servers = (public, runners)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -128,7 +130,7 @@ async def _serve(
     await asyncio.gather(*tasks)
 
 
-def _config(app: FastAPI, lifespan: str) -> uvicorn.Config:
+def _config(app: FastAPI | Starlette, lifespan: str) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         lifespan=lifespan,  # type: ignore[arg-type]
@@ -141,6 +143,10 @@ def _config(app: FastAPI, lifespan: str) -> uvicorn.Config:
         timeout_keep_alive=75,
         h11_max_incomplete_event_size=64 * 1024,
     )
+
+
+#: What is there at the start stays: only what requests leave behind is worth looking through.
+GC_THRESHOLD = (20_000, 20, 50)
 
 
 class _Quiet(uvicorn.Server):
@@ -169,6 +175,9 @@ async def _ready(servers: tuple[uvicorn.Server, ...], url: str) -> None:
         if any(s.should_exit for s in servers):
             return
         await asyncio.sleep(0.005)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLD)
     print(f"trainshed ready {url}", flush=True)
 
 
