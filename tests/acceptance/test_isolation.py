@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
-from tests.support.server import Api, Server
+from tests.support.server import Api, Server, running
 
 SPY = """
 import glob, json, os, sys
@@ -115,3 +116,15 @@ def test_the_job_token_dies_with_its_attempt_and_reaches_one_job(api: Api) -> No
     api.ok(api.http.post(f"/v1/jobs/{job_id}/cancel"))
     api.wait(job_id)
     assert inside.http.get(f"/v1/jobs/{job_id}").status_code == 401
+
+
+def test_two_servers_on_one_machine_leave_each_others_jobs_alone(api: Api, tmp_path: Path) -> None:
+    """Ending one server's jobs by their uid must not end the other's: uids differ by server."""
+    mine = api.python("import time; time.sleep(4); print('whole')")
+    api.wait(mine, "RUNNING")
+    with running(tmp_path / "data") as other:
+        theirs = Api(other)
+        job_id = theirs.python("import time; time.sleep(60)")
+        theirs.wait(job_id, "RUNNING")
+    assert api.wait(mine)["state"] == "SUCCEEDED"
+    assert api.logs(mine) == b"whole\n"

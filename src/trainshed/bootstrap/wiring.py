@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import sys
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,9 @@ from trainshed.ports.store import Store
 from trainshed.store.engine import open_store
 from trainshed.usecases.engine import Engine
 from trainshed.usecases.leases import Leases
+
+#: Job uids lie far above those of people and of containers' subordinate ranges.
+FIRST_UID, UIDS_EACH, UID_RANGES = 1_000_000_000, 10_000, 100_000
 
 
 class Refused(Exception):
@@ -96,8 +100,18 @@ def policy(settings: Settings, listen: list[Address], gpus: bool) -> Policy:
         presign_ttl_s=settings.presign_ttl_s,
         session_ttl_s=settings.session_days * 86_400,
         admin_grant_ucredits=settings.admin_credits * 1_000_000,
+        first_uid=first_uid(settings.data),
         lease=LeaseTerms(settings.heartbeat_s, settings.lease_s),
     )
+
+
+def first_uid(data: Path) -> int:
+    """Return where the uids of this data directory's jobs begin.
+
+    Two servers on one machine must not share uids: a job of one could read the other's, and
+    whoever ends a job by its uid would end both.
+    """
+    return FIRST_UID + zlib.crc32(os.fsencode(os.path.realpath(data))) % UID_RANGES * UIDS_EACH
 
 
 def pools(settings: Settings) -> list[Pool]:

@@ -18,7 +18,10 @@ from trainshed.ports.workload import Workload
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The operator's decisions that use cases obey; every figure is a documented setting."""
+    """The operator's decisions that use cases obey; nearly every figure is a documented setting.
+
+    ``first_uid``: the job in slot n runs as uid ``first_uid + n`` when the server is root.
+    """
 
     cpu_fallback: bool = False
     sign_up_open: bool = False
@@ -37,6 +40,7 @@ class Policy:
     session_ttl_s: int = 7 * 86_400
     idempotency_ttl_s: int = 172_800
     admin_grant_ucredits: int = 10_000_000_000
+    first_uid: int = 200_000
     lease: LeaseTerms = field(default_factory=LeaseTerms)
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import itertools
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, BinaryIO
 
-from trainshed.domain.errors import Unavailable
+from trainshed.domain.artifact import BlobRef
+from trainshed.domain.errors import DigestConflict, NotFound, Unavailable
 from trainshed.domain.ids import format_id
 from trainshed.domain.resources import GIB, Offer
 from trainshed.ports.executor import Launch, Observation
@@ -100,3 +104,79 @@ class FakeExecutor:
             return False
         self.running.pop(attempt_id, None)
         return True
+
+
+class MemoryBlobs:
+    """Content in a dict, by account and md5."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self.kept: dict[str, dict[str, bytes]] = {}
+
+    def writer(self, account_id: str) -> MemoryWriter:
+        """Begin an upload."""
+        return MemoryWriter(self.kept.setdefault(account_id, {}))
+
+    def open(self, account_id: str, md5: str) -> BinaryIO:
+        """Open for reading."""
+        return io.BytesIO(self.read(account_id, md5))
+
+    def read(self, account_id: str, md5: str) -> bytes:
+        """Return content whole. Raises NotFound."""
+        try:
+            return self.kept[account_id][md5]
+        except KeyError:
+            raise NotFound("There is no such content.") from None
+
+    def exists(self, account_id: str, md5: str) -> bool:
+        """Whether it is there."""
+        return md5 in self.kept.get(account_id, {})
+
+    def delete(self, account_id: str, md5: str) -> None:
+        """Remove it."""
+        self.kept.get(account_id, {}).pop(md5, None)
+
+    def listing(self, account_id: str) -> Iterator[tuple[str, int, float]]:
+        """Yield what there is; everything is as old as the epoch."""
+        yield from ((md5, len(data), 0.0) for md5, data in self.kept.get(account_id, {}).items())
+
+    def put_dir(self, account_id: str, entries: list[tuple[str, str]]) -> str:
+        """Store DVC's directory object."""
+        rows = [{"md5": md5, "relpath": path} for path, md5 in sorted(entries)]
+        data = json.dumps(rows, sort_keys=True).encode()
+        name = hashlib.md5(data, usedforsecurity=False).hexdigest() + ".dir"
+        self.kept.setdefault(account_id, {})[name] = data
+        return name
+
+    def free_bytes(self) -> int:
+        """As much as anyone could want."""
+        return 2**50
+
+
+class MemoryWriter:
+    """One upload to ``MemoryBlobs``."""
+
+    def __init__(self, target: dict[str, bytes]) -> None:
+        """Nothing is visible before ``commit``."""
+        self._target, self._data = target, bytearray()
+
+    def write(self, data: bytes) -> None:
+        """Append."""
+        self._data += data
+
+    def commit(self, md5: str | None = None, sha256: str | None = None) -> BlobRef:
+        """Check and publish. Raises DigestConflict."""
+        data = bytes(self._data)
+        found = BlobRef(
+            hashlib.md5(data, usedforsecurity=False).hexdigest(),
+            hashlib.sha256(data).hexdigest(),
+            len(data),
+        )
+        if md5 not in (None, found.md5) or sha256 not in (None, found.sha256):
+            raise DigestConflict("The content does not have the announced digest.")
+        self._target[found.md5] = data
+        return found
+
+    def abort(self) -> None:
+        """Drop it."""
+        self._data.clear()

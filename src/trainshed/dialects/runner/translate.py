@@ -17,7 +17,6 @@ from trainshed.usecases.attempts import Work
 from trainshed.usecases.submit import FALLBACK_NOTE
 from trainshed.wire import v1
 
-FIRST_UID = 200_000
 INT64 = 2**63
 _ODD = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -45,7 +44,7 @@ def to_assignment(
         environment={"kind": spec.environment.kind, "value": spec.environment.value},
         sandbox={
             "kind": "auto",
-            "uid": FIRST_UID + attempt.slot,
+            "uid": policy.first_uid + attempt.slot,
             "network": network,
             "minimum": "none" if alone else "partial",
             "read_only": [],
