@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 from trainshed.blobs.local import LocalBlobs
 from trainshed.bootstrap.secrets import FileSecrets
 from trainshed.domain.ledger import GRANTS, Unit, transfer
 from trainshed.domain.people import Account, Principal, Right, User
 from trainshed.domain.resources import Pool
+from trainshed.ports.blobs import Blobs
 from trainshed.ports.deps import Deps, Policy
+from trainshed.ports.executor import Executor
+from trainshed.ports.store import Store, Tx
 from trainshed.store.engine import open_store
 from trainshed.testing.fakes import CountingIds, FakeExecutor, ManualClock, SilentBus
 from trainshed.usecases.engine import Engine
@@ -22,6 +28,55 @@ POOLS = (
 )
 
 
+_inside = threading.local()
+
+
+class Watched:
+    """A store that knows, on each thread, whether a transaction is open (law 6)."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def _marked(self, fn: Callable[[Tx], Any]) -> Callable[[Tx], Any]:
+        def run(tx: Tx) -> Any:
+            _inside.tx = True
+            try:
+                return fn(tx)
+            finally:
+                _inside.tx = False
+
+        return run
+
+    def write(self, fn: Callable[[Tx], Any]) -> Any:
+        return self._store.write(self._marked(fn))
+
+    def submit(self, fn: Callable[[Tx], Any]) -> Any:
+        return self._store.submit(self._marked(fn))
+
+    def read(self, fn: Callable[[Tx], Any]) -> Any:
+        return self._store.read(self._marked(fn))
+
+    def verify(self) -> list[str]:
+        return self._store.verify()
+
+    def backup(self, target: str) -> None:
+        self._store.backup(target)
+
+    def close(self) -> None:
+        self._store.close()
+
+
+class Outside:
+    """Anything slow: every call of it inside a transaction fails the test."""
+
+    def __init__(self, subject: object) -> None:
+        self._subject = subject
+
+    def __getattr__(self, name: str) -> Any:
+        assert not getattr(_inside, "tx", False), f"{name} was called inside a transaction"
+        return getattr(self._subject, name)
+
+
 def make_engine(
     folder: Path, url: str | None = None, policy: Policy | None = None
 ) -> tuple[Engine, ManualClock, FakeExecutor]:
@@ -29,13 +84,13 @@ def make_engine(
     clock, executor = ManualClock(), FakeExecutor()
     policy = policy or Policy(min_free_bytes=0)
     deps = Deps(
-        store=open_store(url or f"sqlite:///{folder / 'trainshed.db'}"),
-        blobs=LocalBlobs(folder / "blobs"),
+        store=Watched(open_store(url or f"sqlite:///{folder / 'trainshed.db'}")),
+        blobs=cast(Blobs, Outside(LocalBlobs(folder / "blobs"))),
         clock=clock,
         ids=CountingIds(),
         secrets=FileSecrets(folder / "secrets"),
         bus=SilentBus(),
-        executors={"process": executor},
+        executors={"process": cast(Executor, Outside(executor))},
         workloads={"command": CommandWorkload()},
         pools=POOLS,
         policy=policy,
