@@ -21,6 +21,7 @@ from trainshed_client.errors import (
     BadAnswer,
     ConfigProblem,
     IdempotencyConflict,
+    InvalidInput,
     NotFound,
     TrainshedError,
     Unreachable,
@@ -53,6 +54,21 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def _sendable(body: Any) -> Any:
+    """Return ``body`` if it can go as JSON in UTF-8.
+
+    Raises:
+        InvalidInput: a number is not finite, or a text came from bytes that are no UTF-8.
+    """
+    try:
+        json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInput("A text that was given is not valid UTF-8.") from error
+    except ValueError as error:
+        raise InvalidInput("A number that was given is not finite.") from error
+    return body
+
+
 class Transport:
     """Sends requests to one server on behalf of one principal."""
 
@@ -69,6 +85,8 @@ class Transport:
         base = httpx2.URL(url)
         if base.scheme not in ("http", "https") or not base.host:
             raise ConfigProblem(f"{url!r} is no server address; it looks like http://host:8000")
+        if api_key and not (api_key.isascii() and api_key.isprintable()):
+            raise ConfigProblem("The API key holds characters that no key has; copy it again.")
         self.url = str(base).rstrip("/")
         self._key = api_key
         self.backoff = backoff or Backoff()
@@ -135,7 +153,7 @@ class Transport:
     async def _once(
         self, method: str, path: str, params: Params | None, body: Any, extra: Mapping[str, str]
     ) -> Any:
-        with_body = {} if body is None else {"json": body}
+        with_body = {} if body is None else {"json": _sendable(body)}
         with explained(self.url):
             answer = await self._http.request(
                 method,

@@ -44,6 +44,8 @@ def login(
     from trainshed_client.config import Target, store
     from trainshed_client.sync import Client
 
+    if name and not name.isprintable():
+        raise click.BadParameter("it holds characters that cannot be shown.", param_hint="--as")
     url = url if "://" in url else f"http://{url}"
     _warn_if_open(url)
     if api_key == "-":

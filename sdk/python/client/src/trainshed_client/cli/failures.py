@@ -42,6 +42,9 @@ def exit_code(error: TrainshedError) -> int:
 
 def explain(error: Exception) -> int | None:
     """Print ``error`` if it is one of ours and return its exit code, else None."""
+    if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+        click.echo(f"error: {plain(error)}", err=True)  # a file of ours: no folder, no right, …
+        return FAILED
     if not isinstance(error, TrainshedError):
         return None
     click.echo(f"error: {plain(error.detail)}", err=True)

@@ -109,8 +109,9 @@ async def _show_state(
             if job.wait_reason and job.state == "QUEUED":
                 line.append("  " + plain(job.wait_reason.detail))
             update(line)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(changed.wait(), _LOOK_S)
+        with suppress(TimeoutError):  # wait_for of Python 3.11 loses a cancel that meets the event
+            async with asyncio.timeout(_LOOK_S):
+                await changed.wait()
         changed.clear()
 
 

@@ -164,7 +164,7 @@ def _attempts(attempts: tuple[Attempt, ...]) -> RenderableType:
                 a.reason,
                 f"{a.pool} (fallback)" if a.fallback else a.pool,
                 when(a.started_at),
-                lasted(a.runtime_ms / 1000 if a.runtime_ms is not None else None),
+                lasted(a.runtime_ms / 1000 if a.ended_at and a.runtime_ms is not None else None),
                 a.exit_code if a.signal is None else f"signal {a.signal}",
                 a.resumed_step,
             )

@@ -26,6 +26,13 @@ if TYPE_CHECKING:
 _TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"]
 
 
+def _zoned(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    try:
+        return value.astimezone() if value else None
+    except (ValueError, OverflowError) as error:
+        raise click.BadParameter(f"{value} is too far away.") from error
+
+
 @click.group()
 def jobs() -> None:
     """Look at jobs and steer them. JOB is an id or the start of one, 8 characters or more."""
@@ -37,7 +44,9 @@ def jobs() -> None:
 @click.option("--pool", help="Only jobs of this pool.")
 @click.option("--workload", help="Only jobs of this kind.")
 @click.option("--label", metavar="K:V", help="Only jobs with this label.")
-@click.option("--after", type=click.DateTime(_TIMES), help="Made after this time, local.")
+@click.option(
+    "--after", type=click.DateTime(_TIMES), callback=_zoned, help="Made after this time, local."
+)
 @click.option("--limit", "-n", type=click.IntRange(1), default=50, show_default=True)
 @json_option
 def list_(limit: int, as_json: bool, after: Any, state: tuple[str, ...], **given: Any) -> None:
@@ -46,7 +55,7 @@ def list_(limit: int, as_json: bool, after: Any, state: tuple[str, ...], **given
         found = list(
             client.jobs.list(
                 state=[one.upper() for one in state] or None,
-                created_after=after.astimezone() if after else None,
+                created_after=after,
                 limit=limit,
                 **given,
             )

@@ -31,14 +31,18 @@ _STREAMS = ("stdout", "stderr", "system")
 @json_option
 @click.pass_context
 def logs(ctx: click.Context, /, job: str, follow: bool, as_json: bool, **given: Any) -> None:
-    """Print a job's log; followed, its standard error and the system's words too."""
+    """Print a job's log: its standard output, then, on standard error, the rest.
+
+    With --json the standard output only, unless --stream or --follow.
+    """
     if follow and (given["tail"] or given["attempt"]):
         raise click.UsageError("--follow starts at the beginning: no --tail or --attempt with it.")
     with open_client() as client:
         one = job_id(client, job)
         stream = given.pop("stream")
         if not follow:
-            _print_log(client, one, stream or "stdout", as_json, given)
+            for each in (stream or "stdout",) if as_json or stream else _STREAMS:
+                _print_log(client, one, each, as_json, given, aside=stream is None)
             return
     wanted = frozenset({stream} if stream else _STREAMS)
     try:
@@ -47,7 +51,10 @@ def logs(ctx: click.Context, /, job: str, follow: bool, as_json: bool, **given: 
         ctx.exit(INTERRUPTED)
 
 
-def _print_log(client: Any, one: str, stream: str, as_json: bool, given: dict[str, Any]) -> None:
+def _print_log(
+    client: Any, one: str, stream: str, as_json: bool, given: dict[str, Any], *, aside: bool
+) -> None:
+    """Print one stream; ``aside`` puts all but the standard output on standard error."""
     if given["tail"]:
         pieces = iter([client.jobs.logs(one, stream=stream, **given)])
     else:
@@ -57,8 +64,9 @@ def _print_log(client: Any, one: str, stream: str, as_json: bool, given: dict[st
         return
     from trainshed_client.cli.follow import Lines, to_streams
 
-    colour = sys.stdout.isatty()
-    lines = Lines(lambda _, line: to_streams("stdout", line), colour=colour)
+    target = stream if aside else "stdout"
+    colour = (sys.stdout if target == "stdout" else sys.stderr).isatty()
+    lines = Lines(lambda _, line: to_streams(target, line), colour=colour)
     for piece in pieces:
         lines.take(piece)
     lines.flush()
@@ -109,7 +117,7 @@ def metrics(job: str, key: str | None, max_points: int | None, as_json: bool) ->
                 return
             values = [point.value for point in found.points if point.value is not None]
             render.show(render.cell(render.sparkline(values)))
-            rows = ((p.step, p.value if p.value is not None else p.flag) for p in found.points)
+            rows = ((p.step, _value(p)) for p in found.points)
             render.show(render.table(("step", key), rows))
             return
         known = client.jobs.metrics(one)
@@ -117,10 +125,14 @@ def metrics(job: str, key: str | None, max_points: int | None, as_json: bool) ->
         echo_json(known)
         return
     table = (
-        (m.key, m.n, m.latest.step if m.latest else None, m.latest.value if m.latest else None)
+        (m.key, m.n, m.latest.step if m.latest else None, _value(m.latest) if m.latest else None)
         for m in known
     )
     render.show(render.table(("metric", "points", "last step", "last value"), table))
+
+
+def _value(point: Any) -> Any:
+    return point.flag if point.value is None else f"{point.value:.6g}"
 
 
 @click.command()
@@ -155,11 +167,16 @@ def artifacts(job: str, as_json: bool) -> None:
     from trainshed_client.cli import render
 
     rows = (
-        (file.path, render.size(file.size_bytes), one.kind, (file.sha256 or "")[:12])
+        (_place(one, file.path), render.size(file.size_bytes), one.kind, (file.sha256 or "")[:12])
         for one in found
         for file in one.files
     )
     render.show(render.table(("file", "size", "kind", "sha256"), rows))
+
+
+def _place(one: Any, path: str) -> str:
+    """Return where ``jobs download`` finds a file of an artifact."""
+    return f"checkpoints/{one.id}/{path}" if one.kind == "checkpoint" else path
 
 
 @click.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import sys
 from collections.abc import Callable
@@ -73,6 +74,13 @@ def env_pairs(
     return found
 
 
+def finite(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    """Return ``value``, which must not be nan or inf."""
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter(f"{value} is no amount.")
+    return value
+
+
 def resource_options(function: F) -> F:
     """Add the options that become members of the JobSpec; see ``spec``."""
     options = (
@@ -80,7 +88,10 @@ def resource_options(function: F) -> F:
             "--gpu", type=Gpu(), help="GPU type and number: A100, A100:2, or 2 of any type."
         ),
         click.option(
-            "--cpus", type=click.FloatRange(min=0, min_open=True), help="Processor cores."
+            "--cpus",
+            type=click.FloatRange(min=0, min_open=True),
+            callback=finite,
+            help="Processor cores.",
         ),
         click.option("--memory", type=Amount("SIZE", _SIZES), help="Memory, such as 4G."),
         click.option("--name", help="Name of the job; the folder's if absent."),
@@ -150,10 +161,10 @@ def spec(given: dict[str, Any]) -> dict[str, Any]:
     resources: dict[str, Any] = {}
     if given["gpu"]:
         resources |= {"gpu_type": given["gpu"][0], "gpus": given["gpu"][1]}
-    if given["cpus"]:
+    if given["cpus"] is not None:
         cpus = given["cpus"]
-        resources["cpus"] = int(cpus) if cpus == int(cpus) else cpus
-    if given["memory"]:
+        resources["cpus"] = int(cpus) if cpus.is_integer() else cpus
+    if given["memory"] is not None:
         resources["memory_bytes"] = given["memory"]
     retries = given["retries"]
     return {
