@@ -17,6 +17,9 @@ TESTED_BY = {
     "make check": ".ci/run",
     "make up": "tests/acceptance/conftest.py",
     ".venv/bin/trainshed up --data ./data": "tests/acceptance/conftest.py",
+    ".venv/bin/trainshed login http://127.0.0.1:8000": "tests/acceptance/test_cli.py",
+    ".venv/bin/trainshed run -- python train.py": "tests/acceptance/test_cli.py",
+    ".venv/bin/trainshed jobs list": "tests/acceptance/test_cli.py",
     ".venv/bin/trainshed demo --data ./demo --json": "tests/acceptance/test_demo.py",
 }
 

@@ -23,6 +23,9 @@ from trainshed.runner.client import RETRY_STATUS, Changed, Client, Silent, Stale
 from trainshed.wire.v1 import Collected
 
 MAX_FILES = 100_000
+MAX_PATH, MAX_PART = 1024, 255
+#: Percent-encodings that mean a path trick once someone decodes them.
+ENCODED = ("%2e", "%2f", "%5c", "%25", "%00", "%c0", "%c1")
 MAX_DEPTH = 64
 MAX_STEP_FILE = 4096
 BLOCK = 1024 * 1024
@@ -49,7 +52,7 @@ class Entry:
 
 @dataclass(slots=True)
 class Snapshot:
-    """A listed directory. ``skipped``: relative paths of what is no regular file."""
+    """A listed directory. ``skipped``: what is no regular file, or has no keepable name."""
 
     entries: list[Entry] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
@@ -100,7 +103,7 @@ def _walk(folder: int, prefix: str, depth: int, found: Snapshot) -> None:
                     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
                     below = os.open(name, flags, dir_fd=folder)
                     _walk(below, f"{path}/", depth + 1, found)
-                elif stat.S_ISREG(facts.st_mode) and _sayable(path):
+                elif stat.S_ISREG(facts.st_mode) and keepable(path):
                     found.entries.append(_entry(path, facts))
                 else:
                     found.skipped.append(path)
@@ -112,12 +115,19 @@ def _walk(folder: int, prefix: str, depth: int, found: Snapshot) -> None:
         os.close(folder)
 
 
-def _sayable(path: str) -> bool:
-    try:
-        path.encode("utf-8")
-    except UnicodeEncodeError:
+def keepable(path: str) -> bool:
+    """Return whether the server takes a file of this name; the rule is the server's own.
+
+    One odd name must not lose the whole set: such a file is left out and named.
+    """
+    folded = path.lower()
+    odd = any(ord(c) < 32 or 127 <= ord(c) < 160 or "\ud800" <= c <= "\udfff" for c in path)
+    encoded = any(mark in folded for mark in ENCODED)
+    drive = len(path) > 1 and path[1] == ":" and path[0].isascii() and path[0].isalpha()
+    if odd or encoded or drive or "\\" in path or "://" in path:
         return False
-    return True
+    longest = max(len(part.encode()) for part in path.split("/"))
+    return len(path.encode()) <= MAX_PATH and longest <= MAX_PART
 
 
 def _entry(path: str, facts: os.stat_result) -> Entry:
@@ -236,7 +246,8 @@ class Collector:
         for path in found.skipped:
             if path not in self._told and len(self._told) < 100:
                 self._told.add(path)
-                self._say(f"Not collected ({kind}): {path!r} is not a regular file.")
+                why = "is not a regular file" if keepable(path) else "has a name that is not kept"
+                self._say(f"Not collected ({kind}): {path!r} {why}.")
 
 
 def step_of(root: str, found: Snapshot) -> int | None:

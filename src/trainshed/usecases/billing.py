@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from trainshed.domain import ledger, pricing
@@ -46,6 +46,13 @@ def asked_pool(pools: Sequence[Pool], resources: Resources) -> Pool:
             largest={"gpu_types": types},
         )
     return min(fitting, key=lambda p: (p.price_ucredits, p.name))
+
+
+def known_type(pools: Sequence[Pool], resources: Resources) -> Resources:
+    """Return ``resources`` with the GPU type as its pool spells it: A100 is a100."""
+    wanted = (resources.gpu_type or "").casefold()
+    spelled = [p.gpu_type for p in pools if p.gpu_type and p.gpu_type.casefold() == wanted]
+    return replace(resources, gpu_type=spelled[0]) if spelled else resources
 
 
 def spent(job: Job, attempts: Sequence[Attempt], pools: Mapping[str, Pool]) -> int:

@@ -156,7 +156,20 @@ def _series(
     for number, one in enumerate(tried):
         points = tx.streams.series(one.id, key, first, last)
         if number and one.started_at is not None:
-            horizon = one.resumed_step
-            out = [p for p in out if horizon is not None and p.step <= horizon]
+            out = _before(out, one, points)
         out.extend(points)
     return out
+
+
+def _before(out: list[Point], one: Attempt, points: Sequence[Point]) -> list[Point]:
+    """Return the earlier points that stay visible beside those of the Attempt ``one``.
+
+    It repeats what comes after its resume step; where the checkpoint tells no step, what comes
+    from its own first point on. One that began anew repeats everything.
+    """
+    if one.resumed_from is None:
+        return []
+    if one.resumed_step is not None:
+        return [p for p in out if p.step <= one.resumed_step]
+    first = min((p.step for p in points), default=None)
+    return out if first is None else [p for p in out if p.step < first]

@@ -137,6 +137,7 @@ def _check(deps: Deps, command: SubmitJob) -> _Checked:
             f"There is no workload {spec.workload!r}; there is: {known}.", field="workload"
         )
     planned = workload.plan(spec)
+    spec = replace(spec, resources=billing.known_type(deps.pools, spec.resources))
     spec = replace(spec, command=planned.command, env_names=tuple(sorted(command.env)))
     spec.check()
     _check_env(command.env)

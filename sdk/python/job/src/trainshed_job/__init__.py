@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from trainshed_job._folders import checkpoint_dir, input_dir, output_dir, resume_from
 from trainshed_job._metrics import log
-from trainshed_job._signals import save_checkpoint, should_checkpoint, should_stop
+from trainshed_job._signals import (
+    answer_sigterm,
+    save_checkpoint,
+    should_checkpoint,
+    should_stop,
+)
 
 __all__ = [
     "checkpoint_dir",
@@ -20,3 +25,5 @@ __all__ = [
     "should_checkpoint",
     "should_stop",
 ]
+
+answer_sigterm()

@@ -4,17 +4,43 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import threading
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 
 from trainshed_job._folders import checkpoint_dir, job_folder
 
+_asks = False
+
 
 def should_stop() -> bool:
     """Return whether the job was asked to end: write a checkpoint and leave soon."""
+    global _asks
+    _asks = True
     folder = job_folder()
     return folder is not None and os.path.exists(os.path.join(folder, "stop"))
+
+
+def answer_sigterm() -> None:
+    """In a job, let SIGTERM leave the process alive if it asks ``should_stop()``.
+
+    The order to end comes as a flag and as SIGTERM; the default of the signal would end the script
+    before it could see the flag. One that never asks ends at once, as it always would. A handler
+    that the script has set is left alone.
+    """
+    ours = threading.current_thread() is threading.main_thread()
+    if job_folder() is None or not ours:
+        return
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _end_unless_asked)
+
+
+def _end_unless_asked(number: int, _: object) -> None:
+    if not _asks:
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
 
 
 def should_checkpoint() -> bool:

@@ -37,6 +37,12 @@ def offers(as_json: bool) -> None:
     )
     heads = ("offer", "pool", "gpu", "gpus free", "cpus free", "memory free", "credits per hour")
     render.show(render.table(heads, rows))
+    pools = [p for p in found.pools if isinstance(p, dict) and p.get("gpu_type")]
+    if pools:
+        priced = ", ".join(
+            f"{p['gpu_type']} {render.credits(p.get('price_ucredits'))}" for p in pools
+        )
+        render.show(f"GPU types that a job may ask for, credits per GPU-hour: {priced}")
 
 
 @click.command("credits")

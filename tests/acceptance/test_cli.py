@@ -1,0 +1,76 @@
+"""The README's own way from a fresh server to a trained model, with the real command."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support.server import Server
+
+TRAINSHED = str(Path(sys.executable).parent / "trainshed")
+TRAIN = """
+import json, os
+import trainshed_job as job
+for step in range(1, 4):
+    job.log(step=step, loss=1 / step)
+    print(f"Epoch {step}/3, Loss: {1 / step:.3f}")
+open(os.path.join(os.environ["TRAINSHED_OUTPUT_DIR"], "model.txt"), "w").write("weights")
+print(open("data/words.txt").read())
+"""
+
+
+def cli(home: Path, *args: str, given: str = "", cwd: Path | None = None) -> tuple[int, str, str]:
+    env = {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8"}
+    done = subprocess.run(
+        [TRAINSHED, *args],
+        input=given, capture_output=True, text=True, timeout=60, cwd=cwd or home, env=env,
+        check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_login_run_list_download(server: Server, tmp_path: Path) -> None:
+    who = server.credentials
+    code, _, err = cli(
+        tmp_path, "login", server.url, "--username", who["username"], "--password-stdin",
+        given=who["password"] + "\n",
+    )  # fmt: skip
+    assert code == 0, err
+    work = tmp_path / "work"
+    (work / "data").mkdir(parents=True)
+    (work / "train.py").write_text(TRAIN)
+    (work / "data" / "words.txt").write_text("what the folder held")
+    (work / "secret.key").write_text("canary")
+    (work / ".trainshedignore").write_text("*.key\n")
+    code, out, err = cli(tmp_path, "run", "--", "python", "train.py", cwd=work)
+    assert code == 0, (out, err)
+    assert "Epoch 3/3" in out
+    assert "what the folder held" in out
+    code, out, _ = cli(tmp_path, "jobs", "list", "--json")
+    newest = json.loads(out)
+    job = (newest["items"] if isinstance(newest, dict) else newest)[0]
+    assert job["state"] == "SUCCEEDED"
+    assert not [i for i in job["inputs"] if i["path"].endswith(".key")]
+    target = tmp_path / "model.txt"
+    code, _, err = cli(
+        tmp_path, "jobs", "download", job["id"][:12], "model.txt", "--to", str(target)
+    )
+    assert code == 0, err
+    assert target.read_text() == "weights"
+    code, out, _ = cli(tmp_path, "jobs", "show", job["id"])
+    assert code == 0
+    assert "SUCCEEDED" in out
+
+
+def test_exit_codes(server: Server, tmp_path: Path) -> None:
+    key = server.credentials["api_key"]
+    assert cli(tmp_path, "login", server.url, "--api-key", "-", given=key + "\n")[0] == 0
+    assert cli(tmp_path, "jobs", "show", "job_" + "0" * 32)[0] == 4
+    assert cli(tmp_path, "run", "--no-upload", "--", "false")[0] == 1
+    code, _, err = cli(tmp_path, "run", "--no-upload", "--gpu", "H900", "--", "true")
+    assert code == 2, err
+    assert "a100" in err
+    assert cli(tmp_path, "jobs", "plan", "--gpu", "A100", "--", "true")[0] == 0
