@@ -34,7 +34,11 @@ def main() -> int:
             rows += jobs.rows(server, 100 * scale, venv)
         if "ingest" in wanted:
             rows += ingest.rows(server, scale, venv)
-        if "reads" in wanted:
+    if "reads" in wanted:
+        with (
+            tempfile.TemporaryDirectory(prefix="trainshed-bench-") as folder,
+            running(Path(folder) / "data", TRAINSHED_RATE_LIMIT_PER_MINUTE="10000000") as server,
+        ):
             rows += reads.rows(server, scale)
     for row in rows:
         print(row.line())
