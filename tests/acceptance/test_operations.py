@@ -272,3 +272,26 @@ def test_no_secret_is_left_anywhere(tmp_path: Path) -> None:
         copy = tmp_path / "copy"
         assert verb("backup", "--data", server.data, copy).returncode == 0
         assert canary.encode() not in (copy / "trainshed.db").read_bytes()
+
+
+def test_rotated_keys_open_old_secrets_and_a_short_disk_is_announced(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    huge = str(2**50 // 4)
+    with running(data) as server:
+        api = Api(server)
+        first = api.python("import os; print(os.environ['SECRET'])", env={"SECRET": "old"})
+        api.wait(first)
+        server.stop()
+        assert verb("rotate", "--data", data).returncode == 0
+        server.start()
+        api = Api(server)
+        again = api.ok(api.http.post(f"/v1/jobs/{first}/retry"))["id"]
+        assert api.wait(again)["state"] == "SUCCEEDED"
+        assert api.logs(again) == b"old\n"
+        server.stop()
+        server.env["TRAINSHED_MIN_FREE_BYTES"] = huge
+        server.start()
+        eventually(lambda: "the disk gets short" in server.log(), 20)
+        refused = Api(server).http.post("/v1/jobs", json={"command": ["true"]})
+        assert refused.status_code == 507
+    assert verb("rotate", "--data", tmp_path / "none").returncode == 1

@@ -22,6 +22,7 @@ def commands() -> Mapping[str, tuple[str, str]]:
         "backup": (f"{here}:backup", "Write a restorable copy of the data."),
         "restore": (f"{here}:restore", "Make a data directory from a backup."),
         "gc": (f"{here}:gc", "Delete stored content that nothing refers to."),
+        "rotate": (f"{here}:rotate", "Seal secrets under a new key from now on."),
     }
 
 
@@ -138,3 +139,19 @@ def gc(data: Path | None, database: str | None, grace_hours: float) -> None:
     with _explained():
         swept = collect(_settings(data=data, database=database), grace_hours)
     click.echo(f"deleted {swept.blobs} blobs, {swept.bytes_freed} bytes")
+
+
+@click.command()
+@_DATA
+def rotate(data: Path | None) -> None:
+    """Add an encryption key, used from the next start on; old ones open what they sealed."""
+    from trainshed.bootstrap.secrets import FileSecrets
+
+    folder = _settings(data=data).data / "secrets"
+    with _explained():
+        if not folder.is_dir():
+            from trainshed.bootstrap.wiring import Refused
+
+            raise Refused(f"There are no secrets in {folder.parent}; start the server once.")
+        FileSecrets(folder).rotate()
+    click.echo("A new key is in the ring; restart the server to use it.")

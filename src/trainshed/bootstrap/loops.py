@@ -23,6 +23,8 @@ IDLE_S = 1.0
 LOOK_S = 1.0
 HOUSE_S = 5.0
 LAUNCHERS = 4
+#: The log warns at this many times ``min_free_bytes``.
+WARN_AT = 4
 
 
 class Loops:
@@ -35,6 +37,7 @@ class Loops:
         self._engine = engine
         self._threads = ThreadPoolExecutor(LAUNCHERS + 2, thread_name_prefix="engine")
         self._tasks: list[asyncio.Task[None]] = []
+        self._short = False
         self._handles: dict[str, Mapping[str, object]] = {}
 
     async def start(self) -> int:
@@ -100,6 +103,14 @@ class Loops:
             dispatch.remember_handles(self._engine, fresh)
         self._handles = now
 
+    def _warn_of_disk(self, free: int) -> None:
+        """Say once that the disk gets short, well before anything is refused."""
+        short = free < WARN_AT * self._engine.deps.policy.min_free_bytes
+        if short and not self._short:
+            log.warning("the disk gets short; free some space", free_bytes=free)
+        self._short = short
+
     async def _house(self) -> None:
         await self._run(housekeeping.tidy, self._engine)
+        self._warn_of_disk(await self._run(self._engine.deps.blobs.free_bytes))
         await asyncio.sleep(HOUSE_S)
