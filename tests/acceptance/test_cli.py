@@ -70,7 +70,13 @@ def test_exit_codes(server: Server, tmp_path: Path) -> None:
     assert cli(tmp_path, "login", server.url, "--api-key", "-", given=key + "\n")[0] == 0
     assert cli(tmp_path, "jobs", "show", "job_" + "0" * 32)[0] == 4
     assert cli(tmp_path, "run", "--no-upload", "--", "false")[0] == 1
-    code, _, err = cli(tmp_path, "run", "--no-upload", "--gpu", "H900", "--", "true")
+    (tmp_path / "big.txt").write_text("never sent")
+    code, _, err = cli(tmp_path, "run", "--gpu", "H900", "--", "true")
     assert code == 2, err
     assert "a100" in err
+    assert "uploading" not in err
+    code, _, err = cli(tmp_path, "run", "--no-upload", "--gpu", "a100", "--", "true")
+    assert code == 0, err
+    assert "reserves at most 1,200 credits (a100)" in err
+    assert "runs on its CPUs" in err
     assert cli(tmp_path, "jobs", "plan", "--gpu", "A100", "--", "true")[0] == 0

@@ -146,6 +146,7 @@ def run(ctx: click.Context, /, **given: Any) -> None:
 
 async def _run(given: dict[str, Any], submitted: list[str]) -> int:
     async with async_client() as client:
+        await _check(client, given)
         inputs = () if given["no_upload"] else await _upload(client, given)
         job = await client.jobs.create(given["command"], inputs=inputs, **spec(given))
         submitted.append(job.id)
@@ -154,6 +155,17 @@ async def _run(given: dict[str, Any], submitted: list[str]) -> int:
             return 0
         click.echo(f"{job.id} submitted", err=True)
         return await _follow(client, job, given["as_json"])
+
+
+async def _check(client: AsyncClient, given: dict[str, Any]) -> None:
+    """Have the server refuse what it must before anything is sent; say what it will reserve."""
+    plan = await client.jobs.plan(given["command"], **spec(given))
+    from trainshed_client.cli.render import credits
+    from trainshed_client.cli.safe_text import plain
+
+    click.echo(f"reserves at most {credits(plan.hold_ucredits)} credits ({plan.pool})", err=True)
+    for note in plan.notes:
+        click.echo(plain(note), err=True)
 
 
 def spec(given: dict[str, Any]) -> dict[str, Any]:
