@@ -4,29 +4,13 @@ from __future__ import annotations
 
 import math
 import os
-from pathlib import Path
 
-from tests.support.server import Api, eventually
+from tests.support.server import Api, eventually, processes_with
 
 #: The CI size; ``make soak`` runs the sizes the promise names.
 FULL = os.environ.get("TRAINSHED_SOAK") == "1"
 LINES = 1_000_000 if FULL else 200_000
 BIG = 2 * 1024**3 if FULL else 64 * 1024**2
-
-
-def processes_with(marker: str) -> list[int]:
-    """Return live processes whose command line holds ``marker``."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                line = (folder / "cmdline").read_bytes()
-                state = (folder / "stat").read_text().rsplit(")", 1)[1].split()[0]
-            except OSError:
-                continue
-            if marker.encode() in line and state != "Z":
-                found.append(int(folder.name))
-    return found
 
 
 def test_many_lines_arrive_whole_and_in_order(api: Api) -> None:

@@ -8,13 +8,21 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import time
 from pathlib import Path
 
 import pytest
-from tests.support.server import Api, Server, doctor, eventually, running
+from tests.support.server import (
+    Api,
+    Server,
+    doctor,
+    eventually,
+    processes_with,
+    running,
+)
 
 from trainshed.executors.process.procs import left_handle
 
@@ -193,3 +201,20 @@ def test_kill_loop(tmp_path: Path) -> None:
             job = api.wait(job_id, timeout_s=120)
             assert job["state"] == "SUCCEEDED", (job, f"seed {seed}")
         assert doctor(server) == [], f"seed {seed}"
+
+
+def test_nothing_outlives_its_data_directory(tmp_path: Path) -> None:
+    """Server killed and data removed: runner, template and job end instead of knocking for ever."""
+    server = Server(tmp_path / "data", TRAINSHED_HEARTBEAT_S="0.5").start()
+    try:
+        api = Api(server)
+        job_id = api.submit(["python", "orphan.py"], {"orphan.py": b"import time; time.sleep(600)"})
+        api.wait(job_id, "RUNNING")
+        runners, template = runner_pids(server), template_pid(server)
+        assert runners
+    finally:
+        server.kill()
+    shutil.rmtree(server.data)
+    gone = [Path(f"/proc/{pid}/exe") for pid in (*runners, template)]
+    eventually(lambda: not any(path.exists() for path in gone), 40, "runner and template leave")
+    eventually(lambda: not processes_with("orphan.py"), 5, "and the job with them")

@@ -30,6 +30,21 @@ def eventually(check: Callable[[], Any], timeout_s: float = 30.0, what: str = ""
     raise AssertionError(f"not within {timeout_s} s: {what or check}")
 
 
+def processes_with(marker: str) -> list[int]:
+    """Return live processes whose command line holds ``marker``."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                line = (folder / "cmdline").read_bytes()
+                state = (folder / "stat").read_text().rsplit(")", 1)[1].split()[0]
+            except OSError:
+                continue
+            if marker.encode() in line and state != "Z":
+                found.append(int(folder.name))
+    return found
+
+
 class Server:
     """``trainshed up`` on ``data``; the port is free at the first start and kept after."""
 

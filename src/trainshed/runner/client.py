@@ -135,7 +135,7 @@ class Client:
             return Answer(status, b"".join(self._read_body(length, MAX_BODY)))
         except (OSError, ValueError) as error:
             self.close()
-            raise Silent(str(error)) from error
+            raise self._silence(error) from error
 
     def call(
         self,
@@ -157,6 +157,16 @@ class Client:
 
         return persist(once, until)
 
+    def _silence(self, error: Exception, kind: type[Silent] = Silent) -> Exception:
+        """Return what no answer means: a server that is away, or one that is never coming back.
+
+        With the folder of a local server's socket the workspace is gone too, and nobody is left
+        to tell: the Attempt ends instead of knocking for ever.
+        """
+        if self._unix is not None and not os.path.isdir(os.path.dirname(self._unix)):
+            return Stale("the data directory is gone")
+        return kind(str(error))
+
     def download(self, path: str, into: BinaryIO, update: Callable[[bytes], object]) -> int:
         """Stream an answer's body into a file; return the status. Raises Silent or Broken."""
         self.send("GET", path)
@@ -171,7 +181,7 @@ class Client:
             return status
         except (OSError, ValueError) as error:
             self.close()
-            raise why(str(error)) from error
+            raise self._silence(error, why) from error
 
     def upload(self, path: str, fd: int, size: int) -> Answer:
         """PUT the first ``size`` bytes of an open file, never holding it in memory.
@@ -196,7 +206,7 @@ class Client:
             self.close()
             if answer is not None:
                 return answer
-            raise Silent(str(error)) from error
+            raise self._silence(error) from error
         return self.receive()
 
     def _early(self) -> Answer | None:
