@@ -1,21 +1,11 @@
 #!/usr/bin/env bash
 # Debian packages that some tests need: installs what is absent when it can (root, apt-get), else
 # says what the tests will skip. Never fails: a test without its program skips with the reason.
-#
-#   tools/test-deps.sh          the sandbox, for `make test`
-#   tools/test-deps.sh board    also the ARM compiler and QEMU, for `make demo-board`
 set -euo pipefail
 
-declare -A package=([bwrap]=bubblewrap [arm-none-eabi-gcc]=gcc-arm-none-eabi [qemu-system-arm]=qemu-system-arm)
-declare -A purpose=(
-    [bwrap]="jobs run without a sandbox; the isolation tests are skipped"
-    [arm-none-eabi-gcc]="firmware cannot be built; the board tests are skipped"
-    [qemu-system-arm]="boards cannot be emulated; the board tests are skipped"
-)
+declare -A package=([bwrap]=bubblewrap)
+declare -A purpose=([bwrap]="jobs run without a sandbox; the isolation tests are skipped")
 wanted=(bwrap)
-if [[ "${1:-}" == board ]]; then
-    wanted+=(arm-none-eabi-gcc qemu-system-arm)
-fi
 
 absent=()
 for program in "${wanted[@]}"; do
