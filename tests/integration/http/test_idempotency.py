@@ -143,3 +143,29 @@ def test_a_job_whose_answer_was_lost_is_not_made_twice(
     assert again.status_code == 201
     listed = w.client.get("/v1/jobs", headers=w.admin.headers).json()["items"]
     assert [job["id"] for job in listed] == [again.json()["id"]]
+
+
+def test_a_lost_answer_is_never_given_to_another_request(
+    w: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers = {**w.admin.headers, "Idempotency-Key": "lost-answer"}
+
+    async def dies(*_: Any) -> None:
+        raise SystemError("killed here")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Idempotency, "_done", dies)
+        assert w.client.post("/v1/jobs", json=JOB, headers=headers).status_code == 500
+    other = w.client.post("/v1/jobs", json={**JOB, "name": "other"}, headers=headers)
+    assert other.status_code == 201
+    assert other.json()["name"] == "other"
+
+
+def test_a_forgotten_key_of_a_deleted_job_makes_a_new_one(w: World) -> None:
+    first = post(w, "a").json()["id"]
+    w.client.post(f"/v1/jobs/{first}/cancel", headers=w.admin.headers)
+    assert w.client.delete(f"/v1/jobs/{first}", headers=w.admin.headers).status_code == 204
+    w.clock.advance(w.deps.policy.idempotency_ttl_s + 1)
+    again = post(w, "a")
+    assert again.status_code == 201
+    assert again.json()["id"] != first
