@@ -243,10 +243,10 @@ class Template:
 
 def _config(data: str, library: str) -> Config:
     here = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    return Config(data, here, library, _host(), boot_id(), find_homes())
+    return Config(data, here, library, find_host(), boot_id(), find_homes())
 
 
-def _host() -> Host:
+def find_host() -> Host:
     """Find what this machine can do, by doing it once."""
     root = os.getuid() == 0
     bwrap_path, setpriv, unshare = (_which(name) for name in ("bwrap", "setpriv", "unshare"))
