@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -26,6 +25,7 @@ TEMPLATE_S = 20.0
 ANSWER_S = 10.0
 STOP_S = 10.0
 OFFERS_S = 60.0
+GROUPS_S = 60.0
 SOCKET = "template.sock"
 
 
@@ -56,6 +56,7 @@ class ProcessExecutor:
         self._stamp = install.stamp()
         self._checked = False
         self._offers: tuple[float, list[Offer]] | None = None
+        self._groups: tuple[float, list[str]] | None = None
 
     def offers(self) -> Sequence[Offer]:
         """Return what this machine could run when idle; looked up anew each minute."""
@@ -109,7 +110,7 @@ class ProcessExecutor:
             left = procs.kill(tree)
             swept = self._ask({"op": "sweep"})
             if not left and pid is None and (swept is None or swept.get("left") == 0):
-                procs.remove_groups(attempt_id)
+                procs.remove_groups(procs.group_parents(), attempt_id)
                 return True
             if time.monotonic() > until:
                 return False
@@ -124,8 +125,15 @@ class ProcessExecutor:
 
     def clean(self, attempt_id: str) -> None:
         """Remove the Attempt's workspace and cgroups."""
-        shutil.rmtree(self._place(attempt_id), ignore_errors=True)
-        procs.remove_groups(attempt_id)
+        procs.remove_workspace(str(self._place(attempt_id)))
+        procs.remove_groups(self._group_parents(), attempt_id)
+
+    def _group_parents(self) -> list[str]:
+        """Look seldom: the trees of a busy machine are large, and a template keeps to its own."""
+        now = time.monotonic()
+        if self._groups is None or now - self._groups[0] > GROUPS_S:
+            self._groups = (now, procs.group_parents())
+        return self._groups[1]
 
     def shut(self) -> bool:
         """Have an idle template leave; False if it still has runners."""
