@@ -53,7 +53,7 @@ def describe(settings: Settings) -> Iterator[tuple[str, str, str, str]]:
     data = prepare(settings.data)
     engine = build(settings.model_copy(update={"data": data}), [], "")
     try:
-        for door in doors(engine):
+        for door in create(engine, settings, None).state.doors:
             for route in door.routes:
                 words = (route.endpoint.__doc__ or "").strip().splitlines()
                 guard = route.guard.kind.value if route.guard else "none"

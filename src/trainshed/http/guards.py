@@ -10,6 +10,8 @@ from typing import Any
 from trainshed.domain.errors import NotAllowed
 from trainshed.domain.people import Principal, Right
 from trainshed.http.problems import Renderer, render
+from trainshed.ports.deps import Deps
+from trainshed.usecases.figures import Figure
 
 #: The closed list of what is open to everyone, each with its reason. A route that says PUBLIC
 #: and is not here stops the server from starting.
@@ -49,7 +51,7 @@ class Guard:
         if principal.job_id is not None and not self.job:
             raise NotAllowed("A job's own token reaches its own job only.")
         if self.kind is Kind.OPERATOR:
-            principal.need_operator()
+            principal.need_operator(self.right)
         principal.need(self.right)
 
 
@@ -57,6 +59,7 @@ READ = Guard(Kind.KEYED, Right.READ)
 WRITE = Guard(Kind.KEYED, Right.WRITE)
 ADMIN = Guard(Kind.KEYED, Right.ADMIN)
 OPERATOR = Guard(Kind.OPERATOR, Right.ADMIN)
+OPERATOR_READ = Guard(Kind.OPERATOR, Right.READ)
 PUBLIC = Guard(Kind.PUBLIC)
 RUNNER = Guard(Kind.RUNNER)
 JOB_READ = Guard(Kind.KEYED, Right.READ, job=True)
@@ -85,7 +88,10 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """One API vocabulary at one prefix. ``render`` shows its errors; ``title`` is for people."""
+    """One API vocabulary at one prefix. ``render`` shows its errors; ``title`` is for people.
+
+    ``figures``: what it adds to ``/metrics``, asked for at each scrape.
+    """
 
     name: str
     prefix: str
@@ -94,6 +100,7 @@ class Door:
     render: Renderer = render
     docs: str | None = None
     listed: bool = True
+    figures: Callable[[Deps], Sequence[Figure]] | None = None
 
 
 def check_doors(doors: Sequence[Door]) -> None:

@@ -127,7 +127,12 @@ def test_the_walk_knows_every_route_of_the_app(walk: Walk) -> None:
     assert len(live) == len(
         [m for r in walk.world.app.routes for m in getattr(r, "methods", ()) if m != "HEAD"]
     )
-    front = {("GET", "/"), ("GET", "/openapi.json"), ("GET", "/v1/openapi.json")}
+    front = {
+        ("GET", "/"),
+        ("GET", "/metrics"),
+        ("GET", "/openapi.json"),
+        ("GET", "/v1/openapi.json"),
+    }
     assert live == {(r.method, "/v1" + r.path) for r in ROUTES} | front
 
 
