@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.support.server import Api, Server, eventually
 
-from bench.rows import Row, percentile
+from bench.rows import PLACE, Row, percentile
 from trainshed.runner import etc, template, workspace
 from trainshed.runner.config import prefixes
 from trainshed.runner.sandboxes import Box, bwrap
@@ -43,7 +43,7 @@ def sandboxed(argv: list[str], n: int) -> float | None:
     host = template.find_host()
     if not host.bwrap_works:
         return None
-    with tempfile.TemporaryDirectory(prefix="trainshed-bench-") as data:
+    with tempfile.TemporaryDirectory(prefix="trainshed-bench-", dir=PLACE) as data:
         Path(data, "run").mkdir()
         etc.build(data)
         uid = 200_000 if host.root else None
