@@ -22,7 +22,7 @@ from trainshed.usecases import accounts, audit, keys
 from trainshed.usecases import login as people_in
 
 
-def health(call: Called) -> answers.Health:
+async def health(call: Called) -> answers.Health:
     """Say that the server answers."""
     now = call.deps.clock.utc_now()
     return answers.Health(status="ok", version=call.hall.settings.version, time=now)
@@ -202,7 +202,7 @@ def list_audit(
 
 SMALL = schema.SMALL_BYTES
 ROUTES = [
-    Route("GET", "/health", health, PUBLIC),
+    Route("GET", "/health", health, PUBLIC, vital=True),
     Route("POST", "/login", login, PUBLIC, body_limit=SMALL),
     Route("POST", "/register", register, PUBLIC, 201, body_limit=SMALL),
     Route("POST", "/logout", logout, READ, 204, body_limit=SMALL),
