@@ -87,7 +87,7 @@ def heartbeat(link: http.client.HTTPConnection) -> None:
 
 def flood(server: Server, seconds: float, clients: int) -> dict[str, Any]:
     """Let so many rude clients at the server; return what they saw."""
-    job = {"command": ["true"], "max_runtime_s": 60, "resources": {"cpus": 0.05}}
+    job = {"command": ["true"], "max_runtime_s": 60, "resources": {"cpus": 1}}
     key = server.credentials["api_key"]
     given = {"port": server.port, "key": key, "seconds": seconds, "clients": clients, "job": job}
     done = subprocess.run(
@@ -105,9 +105,9 @@ def test_four_times_what_it_can_do(tmp_path: Path) -> None:
     env = {
         "TRAINSHED_RATE_LIMIT_PER_MINUTE": "0", "TRAINSHED_ADMIN_CREDITS": "1000000",
         "TRAINSHED_LEASE_S": "5", "TRAINSHED_HEARTBEAT_S": "1",
-        "TRAINSHED_MAX_WORKING_REQUESTS": str(working),
+        "TRAINSHED_MAX_WORKING_REQUESTS": str(working), "TRAINSHED_CPUS": "1",
     }  # fmt: skip
-    n = (seconds + 1) * 20
+    n = (seconds + 1) * 20  # the flood's jobs find no room beside this one: they only queue
     code = f"import time\nfor i in range({n}): print(i, flush=True); time.sleep(0.05)"
     with running(tmp_path / "data", **env) as server:
         api = Api(server)

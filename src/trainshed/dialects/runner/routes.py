@@ -189,8 +189,10 @@ async def _orders(engine: Engine, attempt_id: str, request: Request) -> Response
     text = request.query_params.get("wait_s", "0")
     wait_s = min(int(text), LONG_POLL_S) if text.isdigit() else 0
     until = engine.deps.clock.monotonic() + wait_s
+    ask = attempts.heartbeat  # the first look comes from a runner that lives, later ones from us
     while True:
-        order = await _aside(request, attempts.heartbeat, engine, attempt_id)
+        order = await _aside(request, ask, engine, attempt_id)
+        ask = attempts.order_for
         left = until - engine.deps.clock.monotonic()
         if order == "checkpoint":
             await _commit(engine, attempts.delivered(attempt_id))
