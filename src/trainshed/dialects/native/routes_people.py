@@ -18,7 +18,7 @@ from trainshed.domain.people import Principal, Right
 from trainshed.http.guards import ADMIN, OPERATOR, PUBLIC, READ, WRITE, Route
 from trainshed.http.hall import Called
 from trainshed.ports.views import LoginView
-from trainshed.usecases import accounts, audit, keys
+from trainshed.usecases import accounts, audit, keys, queries
 from trainshed.usecases import login as people_in
 
 
@@ -121,13 +121,13 @@ def list_users(call: Called) -> answers.Items[answers_people.User]:
     return answers.Items(items=[people.to_user(u) for u in found])
 
 
-def create_user(call: Called, body: schema.UserBody) -> answers_people.User:
-    """Add a person."""
+def create_user(call: Called, body: schema.UserBody) -> answers_people.NewUser:
+    """Add a person; ``notes`` say what that changes for jobs."""
     home = None if body.account_id is None else parse_id("account", body.account_id)
     made = accounts.create_user(
         call.deps, call.principal, body.username, body.password, body.role, home
     )
-    return people.to_user(made)
+    return people.to_new_user(made, queries.company_notes(call.deps))
 
 
 def update_user(call: Called, user_id: UserRef, body: schema.UserPatch) -> answers_people.User:
