@@ -31,6 +31,8 @@ def create(engine: Engine, settings: Settings, lifespan: Lifespan | None) -> Fas
         allowed_hosts=settings.allowed_hosts,
         trusted_proxies=settings.trusted_proxies,
         max_body_bytes=settings.max_body_bytes,
+        max_open=settings.max_open_requests,
+        max_working=settings.max_working_requests,
         rate_limits={STANDARD: limit, ADDRESS: max(limit // 10, 60)},
         version=__version__,
     )

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import resource
 import signal
 import socket
 import sys
@@ -40,6 +41,7 @@ def up(settings: Settings) -> int:
         Refused: an address is taken or not allowed, or the data directory is in use.
     """
     crash.arm(os.environ.get("TRAINSHED_CRASHPOINT"), os._exit)
+    _allow_files(settings.max_open_requests)
     listen = addresses(settings)
     data = prepare(settings.data)
     settings = settings.model_copy(update={"data": data})
@@ -53,6 +55,16 @@ def up(settings: Settings) -> int:
     finally:
         engine.deps.store.close()
     return 0
+
+
+def _allow_files(requests: int) -> None:
+    """Raise this process's limit of open files, as far as it may, to a few for each request."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 1024 + 4 * requests
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def bind(listen: list[Address]) -> list[socket.socket]:

@@ -121,6 +121,10 @@ class Settings(BaseSettings):
     """Credits the first admin is granted, as a visible entry."""
     rate_limit_per_minute: int = 6000
     """Requests a principal may make per minute."""
+    max_open_requests: int = Field(default=2048, ge=1)
+    """Requests open at once, streams included; further ones are answered 503."""
+    max_working_requests: int = Field(default=128, ge=1)
+    """Requests worked on at once; further ones are answered 503, never health or runners."""
     session_days: int = 7
     """How long a login lasts."""
     presign_ttl_s: int = Field(default=900, le=900)

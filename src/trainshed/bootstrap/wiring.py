@@ -32,6 +32,10 @@ class Refused(Exception):
     """The server will not start like this; the message says what to change."""
 
 
+class BadSetting(Refused):
+    """A setting cannot mean anything: a mistake of usage."""
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """One ``--listen``: host and port; port 0 takes a free one."""
@@ -54,13 +58,14 @@ def addresses(settings: Settings) -> list[Address]:
     """Return the listen addresses.
 
     Raises:
-        Refused: one is ill-formed, or reaches beyond loopback without ``allow_remote``.
+        BadSetting: one is ill-formed. Refused: one reaches beyond loopback without
+            ``allow_remote``.
     """
     out = []
     for text in settings.listen:
         host, colon, port = text.rpartition(":")
         if not colon or not port.isdigit() or int(port) > 65535:
-            raise Refused(f"--listen {text!r}: write HOST:PORT, for example 127.0.0.1:8000.")
+            raise BadSetting(f"--listen {text!r}: write HOST:PORT, for example 127.0.0.1:8000.")
         out.append(Address(host.strip("[]") or "127.0.0.1", int(port)))
     if not settings.allow_remote and not all(a.loopback for a in out):
         raise Refused(
@@ -118,11 +123,11 @@ def pools(settings: Settings) -> list[Pool]:
     """Return the priced pools.
 
     Raises:
-        Refused: two have one name, or ``local-cpu`` is missing.
+        BadSetting: two have one name, or ``local-cpu`` is missing.
     """
     names = [p.name for p in settings.pools]
     if len(set(names)) < len(names) or "local-cpu" not in names:
-        raise Refused("pools must have different names, and one must be 'local-cpu'.")
+        raise BadSetting("pools must have different names, and one must be 'local-cpu'.")
     return [p.pool() for p in settings.pools]
 
 

@@ -72,6 +72,7 @@ class Route:
     ``endpoint`` is a FastAPI path function or, with ``raw``, an ``async (Request) -> Response``
     that reads the body itself. ``body_limit`` None takes the server's; ``idempotent`` honours
     Idempotency-Key. ``document`` adds to (raw: is) the OpenAPI operation; ``hidden`` leaves it out.
+    ``vital`` is answered, uncounted, however busy the server is; its endpoint needs no thread.
     """
 
     method: str
@@ -83,6 +84,7 @@ class Route:
     body_limit: int | None = None
     idempotent: bool = False
     hidden: bool = False
+    vital: bool = False
     document: Mapping[str, Any] = field(default_factory=dict)
 
 

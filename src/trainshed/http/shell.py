@@ -4,6 +4,7 @@ resort.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import logging
 import time
@@ -16,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from trainshed.domain.errors import TrainshedError
 from trainshed.http.errors import CrossSite, HostNotAllowed, InternalError
-from trainshed.http.guards import Door
+from trainshed.http.guards import RUNNER_PREFIX, Door
 from trainshed.http.hall import Hall
 from trainshed.http.measures import Measures
 from trainshed.http.problems import Renderer, render
@@ -49,6 +50,7 @@ class Shell:
         public = urlsplit(hall.deps.public_url).hostname
         names = [*LOOPBACK, *hall.settings.allowed_hosts, *([public] if public else [])]
         self._hosts = frozenset(n.lower() for n in names)
+        self._vital = {(r.method, d.prefix + r.path) for d in doors for r in d.routes if r.vital}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -67,7 +69,8 @@ class Shell:
         answer = _Answer(send, state, origin, self._counter(scope))
         try:
             self._check(scope, headers, origin)
-            await self.app(scope, receive, answer)
+            async with self._place(scope):
+                await self.app(scope, receive, answer)
         except TrainshedError as error:
             await self._refuse(error, scope, receive, answer)
         except Exception:
@@ -98,6 +101,12 @@ class Shell:
             self.measures.count(name, scope["method"], status, seconds)
 
         return count
+
+    def _place(self, scope: Scope) -> contextlib.AbstractAsyncContextManager[None]:
+        vital = (scope["method"], scope["path"]) in self._vital
+        if vital:
+            return contextlib.nullcontext()
+        return self.hall.admission.open(runner=scope["path"].startswith(RUNNER_PREFIX))
 
     def _known(self, host: str) -> bool:
         return hostname(host) in self._hosts

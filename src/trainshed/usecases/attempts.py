@@ -129,13 +129,22 @@ def started(engine: Engine, attempt_id: str, isolation: str) -> Callable[[Tx], s
     return apply
 
 
+def order_for(engine: Engine, attempt_id: str) -> str | None:
+    """Return the open order. Renews nothing: whoever asks may be gone before the answer.
+
+    Raises:
+        StaleLease: the lease is gone.
+    """
+    return engine.deps.store.read(lambda tx: live(tx, attempt_id).order)
+
+
 def heartbeat(engine: Engine, attempt_id: str) -> str | None:
     """Renew in memory; return the open order.
 
     Raises:
         StaleLease: the lease is gone.
     """
-    order = engine.deps.store.read(lambda tx: live(tx, attempt_id).order)
+    order = order_for(engine, attempt_id)
     _renew(engine, attempt_id)
     return order
 

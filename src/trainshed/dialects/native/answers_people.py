@@ -20,6 +20,12 @@ class User(BaseModel):
     disabled_at: datetime | None
 
 
+class NewUser(User):
+    """A person just added."""
+
+    notes: list[str]
+
+
 class Account(BaseModel):
     """A tenant and payer."""
 
