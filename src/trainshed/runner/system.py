@@ -26,6 +26,15 @@ def prctl(option: int, value: int) -> None:
         raise OSError(number, os.strerror(number))
 
 
+def sync_disk(path: str) -> None:
+    """Write everything of the file system of ``path`` to disk, as far as the kernel can."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _LIBC.syncfs(fd)
+    finally:
+        os.close(fd)
+
+
 def boot_id() -> str:
     """Return the kernel's id of this boot: pids of another boot mean nothing."""
     return read_text("/proc/sys/kernel/random/boot_id").strip()

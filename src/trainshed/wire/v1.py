@@ -61,6 +61,11 @@ class Assignment(Message):
     ``sandbox``: {"kind": "auto"|"bwrap"|"bare", "uid": int|null, "network": "host"|"none",
     "minimum": "none"|"partial"|"strong", "read_only": [host paths]}.
     ``limits``: {"millicpus", "memory_bytes", "max_runtime_ms", "log_bytes", "disk_bytes", "pids"}.
+    ``environment``: {"kind": "default"|"requirements"|"image", "value": the requirements' text,
+    "framework": null or {"name", "module", "package"}, "mapped": whether ``python`` is the
+    operator's for it, "account": whose, "sdists": bool, "build_s", "max_bytes", "pip": {variables
+    for pip, never logged}}.
+    ``checkpoint_every_epochs``: a snapshot each time so many further epochs were reported.
     ``python``: the interpreter that ``python``/``python3`` in the command means. ``system_log``:
     lines the server wants at the head of the ``system`` stream (CPU fallback, network).
     """
@@ -81,6 +86,7 @@ class Assignment(Message):
     grace_s: float = 10.0
     heartbeat_s: float = 5.0
     checkpoint_every_s: float | None = None
+    checkpoint_every_epochs: int | None = None
     system_log: list[str] = field(default_factory=list)
     api_url: str = ""
 

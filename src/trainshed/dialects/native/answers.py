@@ -125,6 +125,7 @@ class Job(BaseModel):
     network: str
     labels: dict[str, str]
     grace_s: float
+    checkpoint_every_epochs: int | None
     pool: str
     retry_of: str | None
     created_at: datetime

@@ -12,9 +12,10 @@ from trainshed.dialects.native import answers, schema
 from trainshed.domain import people
 from trainshed.domain.artifact import Artifact
 from trainshed.domain.attempt import Attempt
+from trainshed.domain.environment import Environment
 from trainshed.domain.errors import InvalidInput
 from trainshed.domain.events import Event
-from trainshed.domain.job import Environment, InputRef, JobSpec, Network
+from trainshed.domain.job import InputRef, JobSpec, Network
 from trainshed.domain.placement import WaitReason
 from trainshed.domain.receipt import Receipt
 from trainshed.domain.resources import Pool, Resources
@@ -48,7 +49,9 @@ def to_command(body: schema.JobBody, principal: people.Principal) -> SubmitJob:
         params=body.params,
         command=command,
         inputs=tuple(InputRef(i.source, i.ref, i.path, i.unpack) for i in body.inputs),
-        environment=Environment(body.environment.kind, body.environment.value),
+        environment=Environment(
+            body.environment.kind, body.environment.value, body.environment.framework
+        ),
         resources=Resources(
             round(wants.cpus * 1000), wants.memory_bytes, wants.gpus, wants.gpu_type
         ),
@@ -58,6 +61,7 @@ def to_command(body: schema.JobBody, principal: people.Principal) -> SubmitJob:
         network=Network(body.network),
         labels=body.labels,
         grace_s=body.grace_s,
+        checkpoint_every_epochs=body.checkpoint_every_epochs,
     )
     return SubmitJob(principal, body.name or _name(command), spec, body.env)
 
@@ -101,7 +105,11 @@ def to_job(view: JobView) -> answers.Job:
             for i in spec.inputs
         ],
         env=dict.fromkeys(spec.env_names, MASK),
-        environment={"kind": spec.environment.kind, "value": spec.environment.value},
+        environment={
+            "kind": spec.environment.kind,
+            "value": spec.environment.value,
+            "framework": spec.environment.framework,
+        },
         resources=to_resources(spec.resources),
         max_runtime_s=spec.max_runtime_s,
         retry=answers.Retry(
@@ -113,6 +121,7 @@ def to_job(view: JobView) -> answers.Job:
         network=spec.network.value,
         labels=dict(spec.labels),
         grace_s=spec.grace_s,
+        checkpoint_every_epochs=spec.checkpoint_every_epochs,
         pool=job.pool,
         retry_of=job.retry_of,
         created_at=job.created_at,
