@@ -252,10 +252,9 @@ def prepare(
         key = environments.key_of(job.python, str(asked.get("value") or ""))
         held = environments.hold(root, key, account, builder.build, go_on)
     elif kind != "default":
-        raise BuildFailed(
-            f"The environment kind {kind!r} is not available on this machine; use the default"
-            " environment or requirements."
-        )
+        image = "Container images need podman or docker on this machine, and neither is set up"
+        what = image if kind == "image" else f"The environment kind {kind!r} is unknown"
+        raise BuildFailed(f"{what}; use the default environment, or a requirements file.")
     elif framework.get("package") and not asked.get("mapped"):
         held = environments.find(root, account, str(framework["package"]))
     if held is None:

@@ -22,7 +22,7 @@ from trainshed.runner.limits import Cgroup, create
 from trainshed.runner.orders import Correspondence, Mailbox
 from trainshed.runner.sandboxes import Box, Choice, Unreachable, bare, choose
 from trainshed.runner.ship import Shipper, Tail
-from trainshed.runner.snapshots import Snapshots
+from trainshed.runner.snapshots import Epochs, Snapshots
 from trainshed.runner.system import monotonic, start_time, write_durably
 from trainshed.runner.tree import Usage, end_children, usage
 from trainshed.runner.watch import Watch
@@ -274,13 +274,16 @@ class Supervisor:
         if self._unanswered:
             self._answering = True
             self.letters.also("started", self._answer_started)
-        self._begin_shipping()
         self._snapshots = Snapshots(
             Collector(self.client.again(), self.say), self.place, self.box, self.runtime_ms,
             self.job.checkpoint_every_s, self.job.limits.get("disk_bytes", 0),
         )  # fmt: skip
         if self.job.checkpoint_every_s:
             self._snapshots.begin()
+        if self.job.checkpoint_every_epochs:
+            epochs = Epochs(self.job.checkpoint_every_epochs, self._snapshots.due)
+            self._shipper.listen = epochs.hear
+        self._begin_shipping()
 
     def _begin_shipping(self) -> None:
         """Send logs and points from a thread of their own, once."""

@@ -14,7 +14,7 @@ from trainshed.domain.attempt import Attempt, Ending
 from trainshed.domain.errors import InvalidInput, NotAuthenticated, StaleLease
 from trainshed.domain.events import Event
 from trainshed.domain.job import Job, derived
-from trainshed.domain.states import AttemptState, JobState, Reason
+from trainshed.domain.states import AttemptState, JobState, Reason, check_attempt
 from trainshed.ports.crash import crashpoint, register
 from trainshed.ports.store import Tx
 from trainshed.usecases import billing
@@ -115,7 +115,7 @@ def started(engine: Engine, attempt_id: str, isolation: str) -> Callable[[Tx], s
 
     def apply(tx: Tx) -> str | None:
         attempt = live(tx, attempt_id)
-        if attempt.state is AttemptState.RUNNING:
+        if attempt.state in (AttemptState.RUNNING, AttemptState.CHECKPOINTING):
             return attempt.order
         running = rules.started(attempt, isolation, now)
         _save(tx, running)
@@ -124,6 +124,27 @@ def started(engine: Engine, attempt_id: str, isolation: str) -> Callable[[Tx], s
         tx.jobs.save(derived(first, AttemptState.RUNNING))
         data = {"attempt": attempt.number, "isolation": isolation}
         tx.events.append(Event("job.running", job.account_id, now, job.id, attempt_id, data))
+        return attempt.order
+
+    return apply
+
+
+def checkpointing(engine: Engine, attempt_id: str, active: bool) -> Callable[[Tx], str | None]:
+    """Return the transaction that notes that a snapshot begins or is over; it returns the open
+    order. Saying it twice is fine.
+    """
+    now = engine.deps.clock.utc_now()
+    wanted = AttemptState.CHECKPOINTING if active else AttemptState.RUNNING
+    _renew(engine, attempt_id)
+
+    def apply(tx: Tx) -> str | None:
+        attempt = live(tx, attempt_id)
+        running = attempt.state in (AttemptState.RUNNING, AttemptState.CHECKPOINTING)
+        if running and attempt.state is not wanted:
+            _save(tx, replace(attempt, state=check_attempt(attempt.state, wanted)))
+            if active:
+                ids = (attempt.job_id, attempt_id)
+                tx.events.append(Event("attempt.checkpointing", attempt.account_id, now, *ids))
         return attempt.order
 
     return apply

@@ -19,6 +19,8 @@ and exits. 503 and no answer mean: try again with jittered back-off, for as long
     GET  resume/{index}          raw bytes of Assignment.resume["files"][index]
     PUT  blobs?md5=M&sha256=S&size=N   raw bytes -> 201 {"md5"}
                                  409 digest_conflict; 507 quota or disk
+    POST checkpointing           {"active"}: a snapshot of the running job begins, or is over
+                                                                       -> 200 Reply
     POST artifacts               Collected           -> 201 {"id"}; idempotent per digest
     POST finished                Finished                              -> 200 {}; idempotent
 """

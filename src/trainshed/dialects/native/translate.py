@@ -29,6 +29,7 @@ from trainshed.ports.views import (
     PlanView,
     SeriesView,
 )
+from trainshed.usecases import metrics
 from trainshed.usecases.submit import SubmitJob
 
 MASK = "***"
@@ -181,19 +182,12 @@ def to_attempt(one: Attempt, asked_pool: str) -> answers.Attempt:
 
 
 def to_progress(latest: Mapping[str, Point]) -> answers.Progress | None:
-    """Return how far it is, from what it logged; nothing is invented."""
-    if not latest:
+    """Return how far it is."""
+    found = metrics.progress(latest)
+    if found is None:
         return None
-
-    def number(*names: str) -> float | None:
-        found = [latest[n].value for n in names if n in latest]
-        return next((v for v in found if math.isfinite(v)), None)
-
     return answers.Progress(
-        epoch=number("epoch"),
-        epoch_total=number("epoch_total", "total_epochs", "epochs"),
-        step=max(p.step for p in latest.values()),
-        loss=number("loss", "train_loss", "train/loss"),
+        epoch=found.epoch, epoch_total=found.epoch_total, step=found.step, loss=found.loss
     )
 
 
