@@ -13,12 +13,14 @@ import select
 import threading
 import time
 import zlib
+from dataclasses import replace
 
-from trainshed.runner import build, etc, launch, report, workspace
+from trainshed.runner import build, etc, launch, network, report, workspace
 from trainshed.runner.client import Abandoned, Answer, Changed, Client, Stale, persist
 from trainshed.runner.collect import CollectFailed, Collector, is_empty
 from trainshed.runner.config import SYSTEM_DIRS, Config, prefixes
 from trainshed.runner.limits import Cgroup, create
+from trainshed.runner.network import Network
 from trainshed.runner.orders import Correspondence, Mailbox
 from trainshed.runner.sandboxes import Box, Choice, Unreachable, bare, choose
 from trainshed.runner.ship import Shipper, Tail
@@ -77,6 +79,7 @@ class Supervisor:
         self.box = Mailbox()
         self.group = Cgroup()
         self.place = Workspace(root)
+        self.network = Network()
         self.letters = Correspondence(client, self.box, job.heartbeat_s, self.figures)
         self._began = monotonic()
         self._runtime_ms: int | None = None
@@ -98,6 +101,7 @@ class Supervisor:
             pass
         finally:
             self.letters.end()
+            self.network.end()
             self.group.kill()
             end_children()
             self.group.remove()
@@ -166,6 +170,8 @@ class Supervisor:
         job = self._with_environment(choice)
         inputs = {"inputs": job.inputs, "resume": job.resume}
         workspace.fetch_all(self.client, self.place, inputs, choice.uid, self._fetching)
+        self.network = network.build(config, choice, job, self.say)
+        self.job = job = replace(job, api_url=self.network.api_url)
         box = self._box(choice)
         tmp = "/tmp" if choice.kind == "bwrap" else self.place.tmp  # noqa: S108
         env = launch.environment(job, self.place, config.library, tmp)
@@ -177,10 +183,12 @@ class Supervisor:
         self.group = create(config.groups, job.attempt_id, job.limits, in_namespace)
         prepared_ms = int((monotonic() - self._began) * 1000)
         self._began = monotonic()
-        spawned = launch.start(
-            config.host, choice, box, command, env, self._logs, self.group, job.limits
-        )
-        self._started = Started(spawned.pid, choice.level, prepared_ms).to_json()
+        with self.network.entered():
+            spawned = launch.start(
+                config.host, choice, box, command, env, self._logs, self.group, job.limits
+            )
+        started = Started(spawned.pid, choice.level, prepared_ms, self.network.kind)
+        self._started = started.to_json()
         self.client.send("POST", "started", self._started)
         self._unanswered = True
         return spawned
@@ -212,9 +220,6 @@ class Supervisor:
 
     def _box(self, choice: Choice) -> Box:
         job, config, place = self.job, self.config, self.place
-        network = str(job.sandbox.get("network") or "host")
-        if network == "egress":
-            self.say("Network: none; egress is not available in this sandbox.")
         extra = [str(path) for path in job.sandbox.get("read_only") or []]
         writable = [place.work, place.output, place.checkpoints, place.job]
         if job.resume is not None:
@@ -227,7 +232,8 @@ class Supervisor:
             writable=tuple(writable),
             readable=(*prefixes(job.python), config.source, config.library, *extra),
             uid=choice.uid,
-            network=network == "host",
+            network=self.network.kind != "none",
+            resolv=self.network.resolv,
             gpus=bool(job.devices),
             hidden=config.data,
             etc=etc.folder(config.data),

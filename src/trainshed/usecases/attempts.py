@@ -108,7 +108,9 @@ def files_of(engine: Engine, attempt_id: str, resume: bool) -> tuple[str, list[F
     return engine.deps.store.read(load)
 
 
-def started(engine: Engine, attempt_id: str, isolation: str) -> Callable[[Tx], str | None]:
+def started(
+    engine: Engine, attempt_id: str, isolation: str, network: str | None = None
+) -> Callable[[Tx], str | None]:
     """Return the transaction that notes that the user's process runs; it returns the open order."""
     now = engine.deps.clock.utc_now()
     _renew(engine, attempt_id)
@@ -117,7 +119,7 @@ def started(engine: Engine, attempt_id: str, isolation: str) -> Callable[[Tx], s
         attempt = live(tx, attempt_id)
         if attempt.state in (AttemptState.RUNNING, AttemptState.CHECKPOINTING):
             return attempt.order
-        running = rules.started(attempt, isolation, now)
+        running = replace(rules.started(attempt, isolation, now), network=network)
         _save(tx, running)
         job = tx.jobs.get(attempt.job_id)
         first = replace(job, started_at=job.started_at or now)

@@ -60,7 +60,8 @@ class Assignment(Message):
     ``inputs``: [{"path", "size_bytes", "sha256", "md5", "unpack", "executable"}], put at ``path``
     in the workspace. ``env``: the user's variables, decrypted (never logged). ``resume``: null or
     {"artifact_id", "step", "files": [same shape]}, put below the resume directory.
-    ``sandbox``: {"kind": "auto"|"bwrap"|"bare", "uid": int|null, "network": "host"|"none",
+    ``sandbox``: {"kind": "auto"|"bwrap"|"bare", "uid": int|null, "network":
+    "host"|"egress"|"none",
     "minimum": "none"|"partial"|"strong", "read_only": [host paths]}.
     ``limits``: {"millicpus", "memory_bytes", "max_runtime_ms", "log_bytes", "disk_bytes", "pids"}.
     ``environment``: {"kind": "default"|"requirements"|"image", "value": the requirements' text,
@@ -95,11 +96,14 @@ class Assignment(Message):
 
 @dataclass(frozen=True)
 class Started(Message):
-    """The user's process runs. ``isolation``: strong, partial or none, what was really built."""
+    """The user's process runs. ``isolation``: strong, partial or none; ``network``: host, egress or
+    none; both as they were really built.
+    """
 
     pid: int
     isolation: str
     prepare_ms: int = 0
+    network: str | None = None
 
 
 @dataclass(frozen=True)

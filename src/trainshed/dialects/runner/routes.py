@@ -164,7 +164,10 @@ async def _started(engine: Engine, attempt_id: str, request: Request) -> Respons
     isolation = str(message.get("isolation", "none"))
     if isolation not in ("strong", "partial", "none"):
         raise InvalidInput("isolation must be strong, partial or none.")
-    order = await _commit(engine, attempts.started(engine, attempt_id, isolation))
+    network = message.get("network")
+    if network not in (None, "host", "egress", "none"):
+        raise InvalidInput("network must be host, egress or none.")
+    order = await _commit(engine, attempts.started(engine, attempt_id, isolation, network))
     engine.deps.bus.notify("events")
     return _reply(order)
 

@@ -104,9 +104,9 @@ def network_of(asked: Network, alone: bool) -> tuple[str, str]:
         return "none", ""
     if asked in (Network.DEFAULT, Network.HOST) and alone:
         return "host", ""
-    if asked is Network.DEFAULT:
-        return "none", "Network: none (several people share this server)."
-    return "none", f"Network: none; {asked} is not available here."
+    if asked is Network.HOST:
+        return "egress", "Network: not the host's, which is only for one person on loopback."
+    return "egress", ""
 
 
 def to_points(data: Mapping[str, Any]) -> list[Point]:
