@@ -3,9 +3,13 @@
 # says what the tests will skip. Never fails: a test without its program skips with the reason.
 set -euo pipefail
 
-declare -A package=([bwrap]=bubblewrap)
-declare -A purpose=([bwrap]="jobs run without a sandbox; the isolation tests are skipped")
-wanted=(bwrap)
+declare -A package=([bwrap]=bubblewrap [slirp4netns]=slirp4netns [ip]=iproute2)
+declare -A purpose=(
+    [bwrap]="jobs run without a sandbox; the isolation tests are skipped"
+    [slirp4netns]="jobs that may only lead out have no network; its tests are skipped"
+    [ip]="jobs that may only lead out have no network; its tests are skipped"
+)
+wanted=(bwrap slirp4netns ip)
 
 absent=()
 for program in "${wanted[@]}"; do

@@ -36,7 +36,15 @@ def verify(settings: Settings) -> list[str]:
 
 def machine(settings: Settings) -> list[Line]:
     """Return findings about this machine and the data directory."""
-    return [_python(), _sqlite(), _sandbox(), _cgroups(), _disk(settings), *_offers(settings)]
+    return [
+        _python(),
+        _sqlite(),
+        _sandbox(),
+        _network(),
+        _cgroups(),
+        _disk(settings),
+        *_offers(settings),
+    ]
 
 
 def _python() -> Line:
@@ -54,6 +62,15 @@ def _sqlite() -> Line:
         return Line("ok", "SQLite", version)
     advice = "Before 3.51.3; Trainshed writes and checkpoints by one connection, so it is not hit."
     return Line("note", "SQLite", version, f"{advice} pip install 'trainshed[sqlite-latest]'.")
+
+
+def _network() -> Line:
+    absent = [name for name in ("slirp4netns", "ip") if shutil.which(name) is None]
+    if os.getuid() == 0 and not absent:
+        return Line("ok", "job network", "egress")
+    why = f"{' and '.join(absent)} not installed" if absent else "not run as root"
+    advice = "Once several people share the server its jobs have no network."
+    return Line("note", "job network", f"no egress: {why}", advice)
 
 
 def _sandbox() -> Line:

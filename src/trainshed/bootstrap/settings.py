@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -117,6 +117,17 @@ class Settings(BaseSettings):
     """Most metric points of an attempt."""
     keep_checkpoints: int = 2
     """Checkpoints kept per job beside pinned ones."""
+    environment_build_s: float = Field(default=1800, gt=0, le=86_400)
+    """How long the build of a job's environment may take."""
+    environments_bytes: int = Field(default=20 * GIB, ge=0)
+    """Disk for built environments; those not used for longest go first."""
+    environment_sdists: Literal["auto", "on", "off"] = "auto"
+    """Packages that run code of their own while they are built: `auto` takes them while one person
+    uses a loopback address, `off` takes wheels only."""
+    pip_index_url: SecretStr | None = None
+    """Package index for environments; default `PIP_INDEX_URL`, or pip's own."""
+    environments: dict[str, str] = {}
+    """Framework (`pytorch`, …) → path of an interpreter that has it."""
     admin_credits: int = 10_000
     """Credits the first admin is granted, as a visible entry."""
     rate_limit_per_minute: int = 6000

@@ -17,7 +17,7 @@ from trainshed.bootstrap.secrets import FileSecrets
 from trainshed.bootstrap.settings import Settings
 from trainshed.domain.lease import LeaseTerms
 from trainshed.domain.resources import Pool
-from trainshed.ports.deps import Deps, Policy
+from trainshed.ports.deps import Deps, Environments, Policy
 from trainshed.ports.executor import Executor
 from trainshed.ports.store import Store
 from trainshed.store.engine import open_store
@@ -26,6 +26,14 @@ from trainshed.usecases.leases import Leases
 
 #: Job uids lie far above those of people and of containers' subordinate ranges.
 FIRST_UID, UIDS_EACH, UID_RANGES = 1_000_000_000, 10_000, 100_000
+
+#: Variables of the server's own environment that reach the pip which builds environments.
+PIP_NAMES = (
+    "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST", "PIP_CONFIG_FILE", "PIP_CERT",
+    "PIP_CLIENT_CERT", "PIP_FIND_LINKS", "PIP_NO_INDEX", "PIP_PROXY", "PIP_DEFAULT_TIMEOUT",
+    "PIP_RETRIES", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy",
+    "no_proxy", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE",
+)  # fmt: skip
 
 
 class Refused(Exception):
@@ -107,7 +115,27 @@ def policy(settings: Settings, listen: list[Address], gpus: bool) -> Policy:
         admin_grant_ucredits=settings.admin_credits * 1_000_000,
         first_uid=first_uid(settings.data),
         lease=LeaseTerms(settings.heartbeat_s, settings.lease_s),
+        environments=environments(settings),
     )
+
+
+def environments(settings: Settings) -> Environments:
+    """Return how environments are built; pip gets its configuration and nothing else of ours.
+
+    Raises:
+        Refused: a framework's interpreter is not there.
+    """
+    pip = {name: os.environ[name] for name in PIP_NAMES if os.environ.get(name)}
+    if settings.pip_index_url is not None:
+        pip["PIP_INDEX_URL"] = settings.pip_index_url.get_secret_value()
+    for name, path in settings.environments.items():
+        if not (os.path.isabs(path) and os.access(path, os.X_OK)):
+            raise Refused(f"environments: {name!r} must be the path of an interpreter; fix {path}.")
+    sdists = {"auto": None, "on": True, "off": False}[settings.environment_sdists]
+    return Environments(
+        settings.environment_build_s, settings.environments_bytes, sdists, pip,
+        settings.environments,
+    )  # fmt: skip
 
 
 def first_uid(data: Path) -> int:

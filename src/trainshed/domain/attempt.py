@@ -19,7 +19,7 @@ class Attempt:
 
     ``checkpoint_ms`` is the run time that the last committed checkpoint covers; ``billable_ms``
     is set once, at the end. ``order`` is the stop order sent, if any (cancel, pause, preempt,
-    drain).
+    drain). ``isolation`` and ``network`` are what was really built.
     """
 
     id: str
@@ -53,6 +53,7 @@ class Attempt:
     resumed_step: int | None = None
     runner_token_hash: str = ""
     job_token_hash: str = ""
+    network: str | None = None
 
     @property
     def live(self) -> bool:

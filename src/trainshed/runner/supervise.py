@@ -13,16 +13,18 @@ import select
 import threading
 import time
 import zlib
+from dataclasses import replace
 
-from trainshed.runner import etc, launch, report, workspace
+from trainshed.runner import build, etc, launch, network, report, workspace
 from trainshed.runner.client import Abandoned, Answer, Changed, Client, Stale, persist
 from trainshed.runner.collect import CollectFailed, Collector, is_empty
 from trainshed.runner.config import SYSTEM_DIRS, Config, prefixes
 from trainshed.runner.limits import Cgroup, create
+from trainshed.runner.network import Network
 from trainshed.runner.orders import Correspondence, Mailbox
 from trainshed.runner.sandboxes import Box, Choice, Unreachable, bare, choose
 from trainshed.runner.ship import Shipper, Tail
-from trainshed.runner.snapshots import Snapshots
+from trainshed.runner.snapshots import Epochs, Snapshots
 from trainshed.runner.system import monotonic, start_time, write_durably
 from trainshed.runner.tree import Usage, end_children, usage
 from trainshed.runner.watch import Watch
@@ -77,10 +79,13 @@ class Supervisor:
         self.box = Mailbox()
         self.group = Cgroup()
         self.place = Workspace(root)
+        self.network = Network()
         self.letters = Correspondence(client, self.box, job.heartbeat_s, self.figures)
         self._began = monotonic()
         self._runtime_ms: int | None = None
         self._unanswered = False
+        self._answering = False
+        self._kept: int | None = None
         self._shipping: threading.Thread | None = None
         self._snapshots: Snapshots | None = None
         self._ended = False
@@ -96,6 +101,7 @@ class Supervisor:
             pass
         finally:
             self.letters.end()
+            self.network.end()
             self.group.kill()
             end_children()
             self.group.remove()
@@ -127,6 +133,7 @@ class Supervisor:
             if self.box.stale:
                 raise Stale from None
             message = f"The job was stopped ({self.box.order}) before it started."
+            self._close_logs()
             return Finished("signalled", stopped_by=self.box.order, message=message)
         return self._supervise(spawned)
 
@@ -141,8 +148,15 @@ class Supervisor:
             message = f"The workspace cannot be made: {error.strerror or error}."
         if hasattr(self, "_shipper"):
             self.say(message)
-            self._shipper.drain()
+            self._close_logs()
         return Finished(cause, message=message)
+
+    def _close_logs(self) -> None:
+        """Send what is left of the logs."""
+        self._ended = True
+        if self._shipping is not None:
+            self._shipping.join()
+        self._shipper.drain()
 
     def _prepare(self) -> launch.Spawned:
         job, config = self.job, self.config
@@ -153,9 +167,11 @@ class Supervisor:
             raise launch.StartFailed(str(error)) from error
         self.place = workspace.create(self.root, choice.uid, job.resume is not None)
         self._open_logs(choice)
-        _check_environment(job)
+        job = self._with_environment(choice)
         inputs = {"inputs": job.inputs, "resume": job.resume}
         workspace.fetch_all(self.client, self.place, inputs, choice.uid, self._fetching)
+        self.network = network.build(config, choice, job, self.say)
+        self.job = job = replace(job, api_url=self.network.api_url)
         box = self._box(choice)
         tmp = "/tmp" if choice.kind == "bwrap" else self.place.tmp  # noqa: S108
         env = launch.environment(job, self.place, config.library, tmp)
@@ -167,19 +183,33 @@ class Supervisor:
         self.group = create(config.groups, job.attempt_id, job.limits, in_namespace)
         prepared_ms = int((monotonic() - self._began) * 1000)
         self._began = monotonic()
-        spawned = launch.start(
-            config.host, choice, box, command, env, self._logs, self.group, job.limits
-        )
-        self._started = Started(spawned.pid, choice.level, prepared_ms).to_json()
+        with self.network.entered():
+            spawned = launch.start(
+                config.host, choice, box, command, env, self._logs, self.group, job.limits
+            )
+        started = Started(spawned.pid, choice.level, prepared_ms, self.network.kind)
+        self._started = started.to_json()
         self.client.send("POST", "started", self._started)
         self._unanswered = True
         return spawned
+
+    def _with_environment(self, choice: Choice) -> Assignment:
+        """Find or build what the job runs in; a long build is heard of and can be stopped."""
+        if self.job.environment.get("kind", "default") != "default":
+            self.letters.begin()
+            self._begin_shipping()
+        self.job, self._kept = build.prepare(self.config, choice, self.job, self.say, self._wanted)
+        return self.job
+
+    def _wanted(self) -> bool:
+        """Whether nobody has asked for the end yet."""
+        return self.box.order is None and not self.box.stale
 
     def _fetching(self, n_bytes: int) -> bool:
         """Called before each download: a long one must not cost the lease. False: stop."""
         if n_bytes > SMALL or monotonic() - self._began > SHORT_S:
             self.letters.begin()
-        return self.box.order is None and not self.box.stale
+        return self._wanted()
 
     def _reachable(self) -> bool:
         """Whether another uid can use the interpreter and the workspace without mounts."""
@@ -190,9 +220,6 @@ class Supervisor:
 
     def _box(self, choice: Choice) -> Box:
         job, config, place = self.job, self.config, self.place
-        network = str(job.sandbox.get("network") or "host")
-        if network == "egress":
-            self.say("Network: none; egress is not available in this sandbox.")
         extra = [str(path) for path in job.sandbox.get("read_only") or []]
         writable = [place.work, place.output, place.checkpoints, place.job]
         if job.resume is not None:
@@ -205,7 +232,8 @@ class Supervisor:
             writable=tuple(writable),
             readable=(*prefixes(job.python), config.source, config.library, *extra),
             uid=choice.uid,
-            network=network == "host",
+            network=self.network.kind != "none",
+            resolv=self.network.resolv,
             gpus=bool(job.devices),
             hidden=config.data,
             etc=etc.folder(config.data),
@@ -230,7 +258,7 @@ class Supervisor:
         if self.box.stale:
             raise Stale
         watch.end_tree()
-        if self._shipping is None:
+        if not self._answering:
             self._answer_started()
         stopped_by = watch.stopped_by
         cause, message = watch.verdict(end)
@@ -246,21 +274,30 @@ class Supervisor:
 
     def _start_threads(self) -> None:
         """From here on the Attempt is heard of and spoken to."""
-        if self._shipping is not None:
+        if self._snapshots is not None:
             return
-        gc.enable()
-        self._shipper.client = self.client.again()
         self.letters.begin()
         if self._unanswered:
+            self._answering = True
             self.letters.also("started", self._answer_started)
-        self._shipping = threading.Thread(target=self._ship, name="ship", daemon=True)
-        self._shipping.start()
         self._snapshots = Snapshots(
             Collector(self.client.again(), self.say), self.place, self.box, self.runtime_ms,
             self.job.checkpoint_every_s, self.job.limits.get("disk_bytes", 0),
         )  # fmt: skip
         if self.job.checkpoint_every_s:
             self._snapshots.begin()
+        if self.job.checkpoint_every_epochs:
+            epochs = Epochs(self.job.checkpoint_every_epochs, self._snapshots.due)
+            self._shipper.listen = epochs.hear
+        self._begin_shipping()
+
+    def _begin_shipping(self) -> None:
+        """Send logs and points from a thread of their own, once."""
+        if self._shipping is None:
+            gc.enable()
+            self._shipper.client = self.client.again()
+            self._shipping = threading.Thread(target=self._ship, name="ship", daemon=True)
+            self._shipping.start()
 
     def snapshot(self) -> None:
         """Obey a checkpoint order."""
@@ -329,17 +366,3 @@ def _ended_within(pidfd: int, seconds: float) -> bool:
     poller = select.poll()
     poller.register(pidfd, select.POLLIN)
     return bool(poller.poll(seconds * 1000))
-
-
-def _check_environment(job: Assignment) -> None:
-    kind = str(job.environment.get("kind", "default"))
-    if kind == "default":
-        return
-    what = {
-        "image": "Container images need podman or docker on this machine, and neither is set up",
-        "requirements": "Environments from a requirements file cannot be built on this machine",
-    }.get(kind, f"The environment kind {kind!r} is unknown")
-    raise launch.StartFailed(
-        f"{what}; use the default environment, or let the operator map it to a local one.",
-        "environment",
-    )

@@ -250,7 +250,8 @@ def find_host() -> Host:
     """Find what this machine can do, by doing it once."""
     root = os.getuid() == 0
     bwrap_path, setpriv, unshare = (_which(name) for name in ("bwrap", "setpriv", "unshare"))
-    bare = Host(root, bwrap_path, setpriv, unshare)
+    slirp, ip = _which("slirp4netns"), _which("ip")
+    bare = Host(root, bwrap_path, setpriv, unshare, slirp=slirp, ip=ip)
     if bwrap_path is None or (root and setpriv is None):
         missing = "bubblewrap" if bwrap_path is None else "setpriv (util-linux)"
         return replace(bare, why_not=f"{missing} is not installed")
@@ -265,7 +266,7 @@ def find_host() -> Host:
 
 
 def _which(name: str) -> str | None:
-    for folder in ("/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin"):
+    for folder in ("/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin", "/sbin"):
         if os.access(f"{folder}/{name}", os.X_OK):
             return f"{folder}/{name}"
     return None

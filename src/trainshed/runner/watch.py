@@ -10,6 +10,7 @@ from typing import Protocol
 from trainshed.runner import report, workspace
 from trainshed.runner.launch import Spawned
 from trainshed.runner.limits import LOG_SLACK, Cgroup
+from trainshed.runner.network import Network
 from trainshed.runner.orders import Mailbox
 from trainshed.runner.report import Exit
 from trainshed.runner.system import monotonic
@@ -38,6 +39,7 @@ class Attempt(Protocol):
     box: Mailbox
     group: Cgroup
     place: Workspace
+    network: Network
 
     def runtime_ms(self) -> int:
         """Return the run time so far."""
@@ -57,7 +59,7 @@ class Watch:
         self._cause: str | None = None
         self._message = ""
         self._main: int | None = None
-        self._asked: set[int] = set()
+        self._asked = attempt.network.pids
         self._stopping: tuple[float, float] | None = None
         self._memory_due = 0.0
         self._disk_due = 0.0
@@ -86,6 +88,7 @@ class Watch:
     def end_tree(self) -> None:
         """Leave nothing running. During a stop, what is left has the rest of its grace."""
         self._main = None
+        self._attempt.network.end()
         if self._stopping is not None and self._cause not in ("memory", "disk"):
             while monotonic() < self._stopping[1] and descendants(os.getpid()):
                 self._escalate()

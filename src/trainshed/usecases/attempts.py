@@ -14,7 +14,7 @@ from trainshed.domain.attempt import Attempt, Ending
 from trainshed.domain.errors import InvalidInput, NotAuthenticated, StaleLease
 from trainshed.domain.events import Event
 from trainshed.domain.job import Job, derived
-from trainshed.domain.states import AttemptState, JobState, Reason
+from trainshed.domain.states import AttemptState, JobState, Reason, check_attempt
 from trainshed.ports.crash import crashpoint, register
 from trainshed.ports.store import Tx
 from trainshed.usecases import billing
@@ -108,16 +108,18 @@ def files_of(engine: Engine, attempt_id: str, resume: bool) -> tuple[str, list[F
     return engine.deps.store.read(load)
 
 
-def started(engine: Engine, attempt_id: str, isolation: str) -> Callable[[Tx], str | None]:
+def started(
+    engine: Engine, attempt_id: str, isolation: str, network: str | None = None
+) -> Callable[[Tx], str | None]:
     """Return the transaction that notes that the user's process runs; it returns the open order."""
     now = engine.deps.clock.utc_now()
     _renew(engine, attempt_id)
 
     def apply(tx: Tx) -> str | None:
         attempt = live(tx, attempt_id)
-        if attempt.state is AttemptState.RUNNING:
+        if attempt.state in (AttemptState.RUNNING, AttemptState.CHECKPOINTING):
             return attempt.order
-        running = rules.started(attempt, isolation, now)
+        running = replace(rules.started(attempt, isolation, now), network=network)
         _save(tx, running)
         job = tx.jobs.get(attempt.job_id)
         first = replace(job, started_at=job.started_at or now)
@@ -136,6 +138,27 @@ def order_for(engine: Engine, attempt_id: str) -> str | None:
         StaleLease: the lease is gone.
     """
     return engine.deps.store.read(lambda tx: live(tx, attempt_id).order)
+
+
+def checkpointing(engine: Engine, attempt_id: str, active: bool) -> Callable[[Tx], str | None]:
+    """Return the transaction that notes that a snapshot begins or is over; it returns the open
+    order. Saying it twice is fine.
+    """
+    now = engine.deps.clock.utc_now()
+    wanted = AttemptState.CHECKPOINTING if active else AttemptState.RUNNING
+    _renew(engine, attempt_id)
+
+    def apply(tx: Tx) -> str | None:
+        attempt = live(tx, attempt_id)
+        running = attempt.state in (AttemptState.RUNNING, AttemptState.CHECKPOINTING)
+        if running and attempt.state is not wanted:
+            _save(tx, replace(attempt, state=check_attempt(attempt.state, wanted)))
+            if active:
+                ids = (attempt.job_id, attempt_id)
+                tx.events.append(Event("attempt.checkpointing", attempt.account_id, now, *ids))
+        return attempt.order
+
+    return apply
 
 
 def heartbeat(engine: Engine, attempt_id: str) -> str | None:

@@ -72,6 +72,7 @@ def door(engine: Engine, python: str) -> Door:
         ("GET", "/inputs/{index:int}", _download(resume=False)),
         ("GET", "/resume/{index:int}", _download(resume=True)),
         ("PUT", "/blobs", _blob),
+        ("POST", "/checkpointing", _checkpointing),
         ("POST", "/artifacts", _artifacts),
         ("POST", "/finished", _finished),
     ]
@@ -175,7 +176,19 @@ async def _started(engine: Engine, attempt_id: str, request: Request) -> Respons
     isolation = str(message.get("isolation", "none"))
     if isolation not in ("strong", "partial", "none"):
         raise InvalidInput("isolation must be strong, partial or none.")
-    order = await _commit(engine, attempts.started(engine, attempt_id, isolation))
+    network = message.get("network")
+    if network not in (None, "host", "egress", "none"):
+        raise InvalidInput("network must be host, egress or none.")
+    order = await _commit(engine, attempts.started(engine, attempt_id, isolation, network))
+    engine.deps.bus.notify("events")
+    return _reply(order)
+
+
+async def _checkpointing(engine: Engine, attempt_id: str, request: Request) -> Response:
+    active = (await _json(request)).get("active")
+    if not isinstance(active, bool):
+        raise InvalidInput("active must be true or false.", field="active")
+    order = await _commit(engine, attempts.checkpointing(engine, attempt_id, active))
     engine.deps.bus.notify("events")
     return _reply(order)
 

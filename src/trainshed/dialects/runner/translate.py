@@ -9,9 +9,10 @@ from typing import Any
 
 from trainshed.domain.artifact import Artifact, ArtifactKind, BlobRef, FileRef
 from trainshed.domain.attempt import Ending
+from trainshed.domain.environment import FRAMEWORKS, Environment
 from trainshed.domain.errors import InvalidInput
 from trainshed.domain.job import Network
-from trainshed.ports.deps import Policy
+from trainshed.ports.deps import Environments, Policy
 from trainshed.ports.streams import Point
 from trainshed.usecases.attempts import Work
 from trainshed.usecases.submit import FALLBACK_NOTE
@@ -26,7 +27,8 @@ def to_assignment(
 ) -> v1.Assignment:
     """Return the Assignment. ``env`` is decrypted here and nowhere else."""
     spec, attempt = work.job.spec, work.attempt
-    network, note = network_of(spec.network, policy.loopback_only and work.n_people <= 1)
+    host_network = policy.loopback_only and work.n_people <= 1
+    network, note = network_of(spec.network, host_network)
     alone = work.n_people <= 1 or not policy.require_isolation
     log = [note] if note else []
     if spec.resources.gpus and not attempt.devices:
@@ -37,11 +39,15 @@ def to_assignment(
         number=attempt.number,
         job_token=token,
         command=list(spec.command),
-        python=python,
+        python=policy.environments.interpreters.get(spec.environment.framework, python)
+        if spec.environment.kind == "default"
+        else python,
         env=dict(env),
         inputs=[_file(path, ref, unpack) for path, ref, unpack in work.inputs],
         resume=_resume(work.resume),
-        environment={"kind": spec.environment.kind, "value": spec.environment.value},
+        environment=environment_of(
+            spec.environment, attempt.account_id, policy.environments, host_network
+        ),
         sandbox={
             "kind": "auto",
             "uid": policy.first_uid + attempt.slot,
@@ -60,9 +66,34 @@ def to_assignment(
         devices=list(attempt.devices),
         grace_s=spec.grace_s,
         heartbeat_s=policy.lease.heartbeat_s,
+        checkpoint_every_epochs=spec.checkpoint_every_epochs,
         system_log=log,
         api_url=api_url,
     )
+
+
+def environment_of(
+    asked: Environment, account_id: str, how: Environments, host_network: bool
+) -> dict[str, Any]:
+    """Return what the runner must know to find or build the environment."""
+    module, package = FRAMEWORKS.get(asked.framework, ("", ""))
+    framework = {"name": asked.framework, "module": module, "package": package}
+    mapped = asked.kind == "default" and asked.framework in how.interpreters
+    found: dict[str, Any] = {
+        "kind": asked.kind,
+        "value": asked.value,
+        "framework": framework if module else None,
+        "mapped": mapped,
+        "account": account_id,
+    }
+    if asked.kind == "requirements":
+        found |= {
+            "sdists": host_network if how.sdists is None else how.sdists,
+            "build_s": how.build_s,
+            "max_bytes": how.max_bytes,
+            "pip": dict(how.pip),
+        }
+    return found
 
 
 def network_of(asked: Network, alone: bool) -> tuple[str, str]:
@@ -73,9 +104,9 @@ def network_of(asked: Network, alone: bool) -> tuple[str, str]:
         return "none", ""
     if asked in (Network.DEFAULT, Network.HOST) and alone:
         return "host", ""
-    if asked is Network.DEFAULT:
-        return "none", "Network: none (several people share this server)."
-    return "none", f"Network: none; {asked} is not available here."
+    if asked is Network.HOST:
+        return "egress", "Network: not the host's, which is only for one person on loopback."
+    return "egress", ""
 
 
 def to_points(data: Mapping[str, Any]) -> list[Point]:

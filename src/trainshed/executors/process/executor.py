@@ -17,7 +17,7 @@ from typing import Any
 
 from trainshed.domain.errors import Unavailable
 from trainshed.domain.resources import Offer
-from trainshed.executors.process import install, procs
+from trainshed.executors.process import environments, install, procs
 from trainshed.executors.process.offers import found_gpus, offers, usable_cpus, usable_memory
 from trainshed.ports.executor import Launch, Observation
 
@@ -134,6 +134,10 @@ class ProcessExecutor:
         if self._groups is None or now - self._groups[0] > GROUPS_S:
             self._groups = (now, procs.group_parents())
         return self._groups[1]
+
+    def trim_environments(self, limit_bytes: int, spared_s: float = environments.SPARED_S) -> None:
+        """Remove environments that no runner uses until the rest has at most ``limit_bytes``."""
+        environments.trim(self._data / "environments", limit_bytes, spared_s)
 
     def shut(self) -> bool:
         """Have an idle template leave; False if it still has runners."""
