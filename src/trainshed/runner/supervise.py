@@ -13,8 +13,9 @@ import select
 import threading
 import time
 import zlib
+from dataclasses import replace
 
-from trainshed.runner import etc, launch, report, workspace
+from trainshed.runner import containers, etc, images, launch, report, workspace
 from trainshed.runner.client import Abandoned, Answer, Changed, Client, Stale, persist
 from trainshed.runner.collect import CollectFailed, Collector, is_empty
 from trainshed.runner.config import SYSTEM_DIRS, Config, prefixes
@@ -85,6 +86,8 @@ class Supervisor:
         self._snapshots: Snapshots | None = None
         self._ended = False
         self._system: int | None = None
+        self.container: containers.Container | None = None
+        self._root = os.getpid()
 
     def live(self) -> None:
         """Prepare, start, supervise, collect, report. Stale leases end silently."""
@@ -98,11 +101,15 @@ class Supervisor:
             self.letters.end()
             self.group.kill()
             end_children()
+            if self.container is not None and self.container.there:
+                self.container.remove()
             self.group.remove()
 
     def figures(self) -> Heartbeat:
         """Return what a heartbeat says. Called from the heartbeat's thread."""
-        used = usage(os.getpid()) if self._runtime_ms is None else Usage(0, 0, 0)
+        used = Usage(0, 0, 0)
+        if self._runtime_ms is None:
+            used = usage(self._root, itself=self.container is not None)
         return Heartbeat(self.runtime_ms(), used.rss_bytes, used.cpu_ms)
 
     def runtime_ms(self) -> int:
@@ -110,6 +117,10 @@ class Supervisor:
         if self._runtime_ms is not None:
             return self._runtime_ms
         return int((monotonic() - self._began) * 1000)
+
+    def stop_clock(self) -> None:
+        """Note that the user's process has ended."""
+        self._runtime_ms = self.runtime_ms()
 
     def say(self, text: str) -> None:
         """Append a line to the ``system`` stream. Any thread."""
@@ -142,11 +153,16 @@ class Supervisor:
         if hasattr(self, "_shipper"):
             self.say(message)
             self._shipper.drain()
-        return Finished(cause, message=message)
+        return Finished(cause, message=message, image_digest=self._digest())
+
+    def _digest(self) -> str:
+        return "" if self.container is None else self.container.image.digest
 
     def _prepare(self) -> launch.Spawned:
         job, config = self.job, self.config
         uid = FALLBACK_UID + zlib.crc32(job.attempt_id.encode()) % FALLBACK_UIDS
+        if job.environment.get("kind") == "image":
+            return self._prepare_container(uid)
         try:
             choice = choose(config.host, job.sandbox, self._reachable(), uid)
         except Unreachable as error:
@@ -170,16 +186,53 @@ class Supervisor:
         spawned = launch.start(
             config.host, choice, box, command, env, self._logs, self.group, job.limits
         )
-        self._started = Started(spawned.pid, choice.level, prepared_ms).to_json()
+        self._say_started(spawned, choice.level, prepared_ms)
+        return spawned
+
+    def _say_started(self, spawned: launch.Spawned, level: str, prepared_ms: int) -> None:
+        started = Started(spawned.pid, level, prepared_ms, image_digest=self._digest())
+        self._started = started.to_json()
         self.client.send("POST", "started", self._started)
         self._unanswered = True
+
+    def _prepare_container(self, uid: int) -> launch.Spawned:
+        """As ``_prepare``, in a container of the job's image; its pull comes before the clock."""
+        job, config, asked = self.job, self.config, self.job.container
+        choice = containers.choice(config.host.root, job.sandbox, uid)
+        self.place = workspace.create(self.root, choice.uid, job.resume is not None)
+        self._open_logs(choice)
+        folder, image = f"{self.root}/engine", str(job.environment.get("value"))
+        engine = images.find_engine(str(asked.get("engine")), config.engine_env, folder, image)
+        store = images.Images(engine, folder, self._announce, self._go_on)
+        found = store.get(asked)
+        self.container = containers.Container(
+            engine, found, job, self.place, config.library, choice.uid
+        )
+        inputs = {"inputs": job.inputs, "resume": job.resume}
+        workspace.fetch_all(self.client, self.place, inputs, choice.uid, self._fetching)
+        prepared_ms = int((monotonic() - self._began) * 1000)
+        spawned = self.container.start(self._logs, self._go_on)
+        self._began = monotonic()
+        if spawned.inside is not None and spawned.inside.pid:
+            self._root = spawned.inside.pid
+            self.group = containers.group_of(spawned.inside.pid, job.limits)
+        self._say_started(spawned, choice.level, prepared_ms)
         return spawned
+
+    def _announce(self, text: str) -> None:
+        """Say what takes long, at once, and keep the lease meanwhile."""
+        self.letters.begin()
+        self.say(text)
+        self._shipper.round()
+
+    def _go_on(self) -> bool:
+        return self.box.order is None and not self.box.stale
 
     def _fetching(self, n_bytes: int) -> bool:
         """Called before each download: a long one must not cost the lease. False: stop."""
         if n_bytes > SMALL or monotonic() - self._began > SHORT_S:
             self.letters.begin()
-        return self.box.order is None and not self.box.stale
+        return self._go_on()
 
     def _reachable(self) -> bool:
         """Whether another uid can use the interpreter and the workspace without mounts."""
@@ -222,11 +275,11 @@ class Supervisor:
 
     def _supervise(self, spawned: launch.Spawned) -> Finished:
         watch = Watch(self, spawned)
-        if not _ended_within(spawned.pidfd, LAZY_S):
+        if spawned.inside is not None or not _ended_within(spawned.pidfd, LAZY_S):
             self._start_threads()
             watch.until_end()
         end = watch.reap()
-        self._runtime_ms = int((monotonic() - self._began) * 1000)
+        self._runtime_ms = self.runtime_ms()
         if self.box.stale:
             raise Stale
         watch.end_tree()
@@ -242,7 +295,8 @@ class Supervisor:
         failure = self._finish()
         if failure and cause is None and stopped_by is None and end.code == 0:
             cause, message = "collect_failed", failure
-        return report.finished(end, cause, stopped_by, self._runtime_ms, message)
+        done = report.finished(end, cause, stopped_by, self._runtime_ms, message)
+        return replace(done, image_digest=self._digest())
 
     def _start_threads(self) -> None:
         """From here on the Attempt is heard of and spoken to."""
@@ -336,7 +390,6 @@ def _check_environment(job: Assignment) -> None:
     if kind == "default":
         return
     what = {
-        "image": "Container images need podman or docker on this machine, and neither is set up",
         "requirements": "Environments from a requirements file cannot be built on this machine",
     }.get(kind, f"The environment kind {kind!r} is unknown")
     raise launch.StartFailed(

@@ -14,10 +14,11 @@ from trainshed.domain import placement, pricing
 from trainshed.domain.artifact import check_path
 from trainshed.domain.errors import InvalidInput, NotFound, StorageFull
 from trainshed.domain.events import Event
+from trainshed.domain.image import LOCAL, parse_image
 from trainshed.domain.job import Environment, Job, JobSpec
 from trainshed.domain.people import Principal, Right
 from trainshed.domain.resources import Offer, Pool, Use
-from trainshed.ports.deps import Deps
+from trainshed.ports.deps import Deps, Policy
 from trainshed.ports.store import Tx
 from trainshed.ports.views import JobView, PlanView
 from trainshed.usecases import billing
@@ -144,7 +145,7 @@ def _check(deps: Deps, command: SubmitJob) -> _Checked:
     spec = replace(spec, command=planned.command, env_names=tuple(sorted(command.env)))
     spec.check()
     _check_env(command.env)
-    _check_environment(spec.environment)
+    _check_environment(spec.environment, deps.policy)
     _check_name(command.name)
     _check_paths(spec)
     pool = billing.asked_pool(deps.pools, spec.resources)
@@ -182,11 +183,20 @@ def _check_env(env: Mapping[str, str]) -> None:
             raise InvalidInput(f"{name} is set by the platform and cannot be given.", field="env")
 
 
-def _check_environment(environment: Environment) -> None:
-    if environment.kind != "default":
+def _check_environment(environment: Environment, policy: Policy) -> None:
+    if environment.kind == "image":
+        registry = parse_image(environment.value).registry
+        allowed = policy.image_registries
+        if allowed and registry not in allowed and registry != LOCAL:
+            raise InvalidInput(
+                f"Images of {registry} may not be used on this server; allowed are:"
+                f" {', '.join(allowed)}.",
+                field="environment.value",
+            )
+    elif environment.kind != "default":
         raise InvalidInput(
             f"environment.kind {environment.kind!r} is not available on this server; use 'default'"
-            " (the server's own interpreter and packages).",
+            " (the server's own interpreter and packages) or 'image'.",
             field="environment.kind",
         )
 

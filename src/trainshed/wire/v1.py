@@ -61,8 +61,12 @@ class Assignment(Message):
     ``sandbox``: {"kind": "auto"|"bwrap"|"bare", "uid": int|null, "network": "host"|"none",
     "minimum": "none"|"partial"|"strong", "read_only": [host paths]}.
     ``limits``: {"millicpus", "memory_bytes", "max_runtime_ms", "log_bytes", "disk_bytes", "pids"}.
-    ``python``: the interpreter that ``python``/``python3`` in the command means. ``system_log``:
-    lines the server wants at the head of the ``system`` stream (CPU fallback, network).
+    ``container``: for the environment kind ``image``: {"name": registry/repository, "reference":
+    with its tag or digest, "engine": "auto"|"podman"|"docker", "pull": "missing"|"always"|"never",
+    "digest": that of an earlier Attempt or "", "credentials": null or {"registry", "username",
+    "password"} (never logged)}. ``python``: the interpreter that ``python``/``python3`` in the
+    command means outside containers. ``system_log``: lines the server wants at the head of the
+    ``system`` stream (CPU fallback, network).
     """
 
     attempt_id: str
@@ -76,6 +80,7 @@ class Assignment(Message):
     resume: dict[str, Any] | None = None
     environment: dict[str, Any] = field(default_factory=lambda: {"kind": "default", "value": ""})
     sandbox: dict[str, Any] = field(default_factory=dict)
+    container: dict[str, Any] = field(default_factory=dict)
     limits: dict[str, int] = field(default_factory=dict)
     devices: list[str] = field(default_factory=list)
     grace_s: float = 10.0
@@ -87,11 +92,14 @@ class Assignment(Message):
 
 @dataclass(frozen=True)
 class Started(Message):
-    """The user's process runs. ``isolation``: strong, partial or none, what was really built."""
+    """The user's process runs. ``isolation``: strong, partial or none, what was really built.
+    ``image_digest``: of the image it runs in, or "".
+    """
 
     pid: int
     isolation: str
     prepare_ms: int = 0
+    image_digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -134,3 +142,4 @@ class Finished(Message):
     stopped_by: str | None = None
     runtime_ms: int = 0
     message: str = ""
+    image_digest: str = ""

@@ -65,6 +65,7 @@ class Attempt(BaseModel):
     cpus: float
     memory_bytes: int
     isolation: str | None
+    image_digest: str | None
     leased_at: datetime
     started_at: datetime | None
     ended_at: datetime | None

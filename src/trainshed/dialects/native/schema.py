@@ -45,6 +45,13 @@ class PasswordChangeBody(Body):
     new_password: Secret
 
 
+class RegistryBody(Body):
+    """A login to a container registry."""
+
+    username: Text
+    password: Annotated[str, Field(min_length=1, max_length=8192, repr=False)]
+
+
 class PasswordBody(Body):
     """Set another's password."""
 

@@ -159,6 +159,7 @@ def to_attempt(one: Attempt, asked_pool: str) -> answers.Attempt:
         cpus=one.millicpus / 1000,
         memory_bytes=one.memory_bytes,
         isolation=one.isolation,
+        image_digest=one.image_digest,
         leased_at=one.leased_at,
         started_at=one.started_at,
         ended_at=one.ended_at,

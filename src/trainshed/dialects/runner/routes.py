@@ -24,7 +24,7 @@ from trainshed.domain.errors import (
 from trainshed.http.guards import RUNNER, Door, Route
 from trainshed.ports.store import Tx
 from trainshed.ports.streams import LOG_STREAMS
-from trainshed.usecases import attempts, logs, metrics
+from trainshed.usecases import attempts, logs, metrics, registries
 from trainshed.usecases.engine import Engine, job_token
 from trainshed.wire import v1
 
@@ -149,6 +149,9 @@ def _assignment(python: str) -> Handler:
             env = msgspec.json.decode(plain, type=dict[str, str])
         token = job_token(deps, attempt_id)
         message = translate.to_assignment(work, env, token, python, deps.policy, deps.public_url)
+        login = work.login and registries.opened(deps, work.login)
+        if login is not None:
+            message.container["credentials"] = login
         return JSONResponse(message.to_json())
 
     return handler
@@ -163,7 +166,8 @@ async def _started(engine: Engine, attempt_id: str, request: Request) -> Respons
     isolation = str(message.get("isolation", "none"))
     if isolation not in ("strong", "partial", "none"):
         raise InvalidInput("isolation must be strong, partial or none.")
-    order = await _commit(engine, attempts.started(engine, attempt_id, isolation))
+    digest = translate.to_digest(message)
+    order = await _commit(engine, attempts.started(engine, attempt_id, isolation, digest))
     engine.deps.bus.notify("events")
     return _reply(order)
 
