@@ -216,7 +216,7 @@ def _explained(reference: str, why: str) -> StartFailed:
     registry = reference.partition("/")[0]
     if any(word in low for word in _REFUSED):
         text = f"{registry} refused to give the image {reference}; store a login for it"
-        return StartFailed(f"{text} (PUT /v1/registries/{registry}), or check it: {why}", _ENV)
+        return StartFailed(f"{text} (PUT /v1/registries), or check it: {why}", _ENV)
     if any(word in low for word in _ABSENT):
         return StartFailed(f"There is no image {reference} at {registry}: {why}", _ENV)
     return StartFailed(f"The image {reference} could not be pulled from {registry}: {why}")

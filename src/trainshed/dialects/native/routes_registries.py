@@ -16,11 +16,9 @@ def list_registries(call: Called) -> answers.Items[answers_people.Registry]:
     return answers.Items(items=[_shown(one) for one in found])
 
 
-def put_registry(
-    call: Called, registry: Word, body: schema.RegistryBody
-) -> answers_people.Registry:
-    """Store a login to a container registry (HOST or HOST:PORT)."""
-    made = registries.put(call.deps, call.principal, registry, body.username, body.password)
+def put_registry(call: Called, body: schema.RegistryBody) -> answers_people.Registry:
+    """Store a login to a container registry, in place of an earlier one."""
+    made = registries.put(call.deps, call.principal, body.registry, body.username, body.password)
     return _shown(made)
 
 
@@ -38,6 +36,6 @@ def _shown(one: Login) -> answers_people.Registry:
 SMALL = schema.SMALL_BYTES
 ROUTES = [
     Route("GET", "/registries", list_registries, READ),
-    Route("PUT", "/registries/{registry}", put_registry, ADMIN, body_limit=SMALL),
+    Route("PUT", "/registries", put_registry, ADMIN, body_limit=SMALL),
     Route("DELETE", "/registries/{registry}", delete_registry, ADMIN, 204),
 ]

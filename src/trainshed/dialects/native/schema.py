@@ -46,8 +46,9 @@ class PasswordChangeBody(Body):
 
 
 class RegistryBody(Body):
-    """A login to a container registry."""
+    """A login to a container registry, HOST or HOST:PORT."""
 
+    registry: Text
     username: Text
     password: Annotated[str, Field(min_length=1, max_length=8192, repr=False)]
 
