@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -203,6 +205,43 @@ def test_no_engine(place: Shed) -> None:
     done = ended(attempt)
     assert done["cause"] in ("environment", "start_failed")
     assert "docker" in done["message"]
+
+
+@pytest.fixture
+def dockerd(containers: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """podman behind docker's API: the docker command line is real, the daemon is a stand-in."""
+    if shutil.which("docker") is None:
+        pytest.skip("no docker command line")
+    socket = containers.folder / "docker.sock"
+    command = containers.command("system", "service", "--time=0", f"unix://{socket}")
+    service = subprocess.Popen(command, env=containers.environ)
+    try:
+        wait_for(socket.exists)
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{socket}")
+        yield
+    finally:
+        service.terminate()
+        service.wait(20)
+
+
+def test_docker_runs_stops_and_removes(dockerd: None, place: Shed, containers: Engine) -> None:
+    asked = container(engine="docker")
+    attempt = place.run(["sh", "-c", "id -u; touch $TRAINSHED_OUTPUT_DIR/x; exit 3"], **asked)
+    done = ended(attempt)
+    assert (done["cause"], done["exit_code"]) == ("exited", 3), (done, attempt.text("stderr"))
+    assert done["image_digest"] == containers.digest(SHELL)
+    assert [f["path"] for a in attempt.artifacts for f in a["files"]] == ["x"]
+    long = place.launch(["sh", "-c", "trap '' TERM; sleep 64.5"], grace_s=0.5, **asked)
+    wait_for(lambda: long.started)
+    long.order = {"kind": "cancel"}
+    wait_for(lambda: long.finished)
+    assert ended(long)["stopped_by"] == "cancel"
+    orphan = place.launch(["sleep", "65.5"], **asked)
+    wait_for(lambda: orphan.started)
+    kill(int(place.handles[orphan.id]["pid"]))
+    assert place.executor.stop(orphan.id, place.handles[orphan.id])
+    assert marked("64.5") + marked("65.5") == []
+    assert containers.containers("trainshed-att") == []
 
 
 def test_values_that_an_env_file_cannot_hold(place: Shed) -> None:

@@ -48,16 +48,20 @@ class Engine:
         raise AssertionError(self.run("info", check=False).stderr)
 
     def run(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Call podman as the runner does, without its own options."""
-        hybrid = os.path.isdir("/sys/fs/cgroup/unified") and shutil.which("runc")
-        options = ["--cgroup-manager=cgroupfs"] if os.getuid() == 0 else []
-        options += ["--runtime=runc"] if hybrid else []
+        """Call podman as the runner does."""
         done = subprocess.run(
-            ["podman", *options, *words], env=self.environ, capture_output=True, text=True,
+            self.command(*words), env=self.environ, capture_output=True, text=True,
             timeout=120, check=False,
         )  # fmt: skip
         assert not check or done.returncode == 0, (words, done.stderr)
         return done
+
+    def command(self, *words: str) -> list[str]:
+        """Return the arguments of a call."""
+        hybrid = os.path.isdir("/sys/fs/cgroup/unified") and shutil.which("runc")
+        options = ["--cgroup-manager=cgroupfs"] if os.getuid() == 0 else []
+        options += ["--runtime=runc"] if hybrid else []
+        return ["podman", *options, *words]
 
     def build(self, reference: str, python: bool = False, marker: str = "") -> None:
         """Make an image: busybox, and with ``python`` this machine's interpreter. ``marker`` goes

@@ -35,8 +35,7 @@ def test_names(text: str, reference: str, registry: str) -> None:
 def test_what_passes_can_never_be_an_option_a_path_or_a_transport(text: str) -> None:
     try:
         one = parse_image(text)
-    except InvalidInput as error:
-        assert "\n" not in error.detail
+    except InvalidInput:
         return
     assert one.reference[0].isalnum()
     assert one.reference.isascii()
