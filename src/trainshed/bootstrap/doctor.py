@@ -41,6 +41,7 @@ def machine(settings: Settings) -> list[Line]:
         _sqlite(),
         _sandbox(),
         _network(),
+        _containers(settings),
         _cgroups(),
         _disk(settings),
         *_offers(settings),
@@ -79,6 +80,20 @@ def _sandbox() -> Line:
         return Line("ok", "sandbox", "bubblewrap: jobs run in namespaces of their own")
     level = "own uid, no namespaces" if os.geteuid() == 0 else "none"
     return Line("note", "sandbox", level, "Install bubblewrap to isolate jobs from the server.")
+
+
+def container_engine(settings: Settings) -> str | None:
+    """Return the program that would run jobs that name an image, by its name."""
+    asked = settings.container_engine
+    names = ("podman", "docker") if asked == "auto" else (asked,)
+    return next((name for name in names if shutil.which(name)), None)
+
+
+def _containers(settings: Settings) -> Line:
+    found = container_engine(settings)
+    if found is None:
+        return Line("note", "containers", "none", "Install podman to run jobs that name an image.")
+    return Line("ok", "containers", f"{found}: jobs may name an image")
 
 
 def _cgroups() -> Line:

@@ -21,6 +21,7 @@ from starlette.applications import Starlette
 
 from trainshed.bootstrap import apps, logs
 from trainshed.bootstrap.credentials import first_start
+from trainshed.bootstrap.doctor import container_engine
 from trainshed.bootstrap.loops import Loops
 from trainshed.bootstrap.settings import Settings
 from trainshed.bootstrap.wiring import Address, Refused, addresses, build, prepare
@@ -122,7 +123,8 @@ async def _serve(
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         taken = await loops.start()
-        log.info("serving", url=url, jobs_taken_over=taken)
+        engine_there = container_engine(settings) or "none"
+        log.info("serving", url=url, jobs_taken_over=taken, containers=engine_there)
         yield
         await loops.stop()
 

@@ -89,6 +89,12 @@ class Settings(BaseSettings):
     """Run GPU jobs on CPUs where there is no GPU: `auto` is on for loopback."""
     require_isolation: bool = True
     """Refuse to run jobs at level `none` once a second person has an account."""
+    container_engine: Literal["auto", "podman", "docker"] = "auto"
+    """What runs jobs that name an image: `auto` is podman if it is there, else docker."""
+    image_pull: Literal["missing", "always", "never"] = "missing"
+    """When images are pulled; with several people `missing` asks the registry each time."""
+    image_registries: list[str] = []
+    """Registries that images may come from; empty means any."""
     pools: list[PoolSetting] = Field(default_factory=default_pools)
     """Priced pools; one must be `local-cpu`."""
     cpus: float | None = None

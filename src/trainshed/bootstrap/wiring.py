@@ -15,6 +15,7 @@ from trainshed.bootstrap.bus import LoopBus
 from trainshed.bootstrap.clock import SystemClock, SystemIds
 from trainshed.bootstrap.secrets import FileSecrets
 from trainshed.bootstrap.settings import Settings
+from trainshed.domain.image import check_registry
 from trainshed.domain.lease import LeaseTerms
 from trainshed.domain.resources import Pool
 from trainshed.ports.deps import Deps, Environments, Policy
@@ -114,6 +115,9 @@ def policy(settings: Settings, listen: list[Address], gpus: bool) -> Policy:
         session_ttl_s=settings.session_days * 86_400,
         admin_grant_ucredits=settings.admin_credits * 1_000_000,
         first_uid=first_uid(settings.data),
+        container_engine=settings.container_engine,
+        image_pull=settings.image_pull,
+        image_registries=tuple(check_registry(r) for r in settings.image_registries),
         lease=LeaseTerms(settings.heartbeat_s, settings.lease_s),
         environments=environments(settings),
     )

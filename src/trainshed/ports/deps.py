@@ -56,6 +56,9 @@ class Policy:
     idempotency_ttl_s: int = 172_800
     admin_grant_ucredits: int = 10_000_000_000
     first_uid: int = 200_000
+    container_engine: str = "auto"
+    image_pull: str = "missing"
+    image_registries: tuple[str, ...] = ()
     lease: LeaseTerms = field(default_factory=LeaseTerms)
     environments: Environments = field(default_factory=Environments)
 

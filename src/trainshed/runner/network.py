@@ -70,6 +70,14 @@ def build(config: Config, choice: Choice, job: Assignment, say: Callable[[str], 
     return Network("egress", url, _resolv(config.data), out, relay)
 
 
+def of_container(job: Assignment, say: Callable[[str], None]) -> Network:
+    """Return the network of a container: the host's or none, saying when more was asked for."""
+    asked = str(job.sandbox.get("network") or "host")
+    if asked == "egress":
+        say("Network: none; a container has the host's network or none, egress is not built.")
+    return Network("host" if asked == "host" else "none", job.api_url)
+
+
 def _resolv(data: str) -> str:
     """Return the file that names the network's own resolver."""
     path = f"{data}/run/resolv.conf"

@@ -7,37 +7,24 @@ user's process has lived for ``LAZY_S``.
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import select
-import threading
-import time
-import zlib
 from dataclasses import replace
 
-from trainshed.runner import build, etc, launch, network, report, workspace
-from trainshed.runner.client import Abandoned, Answer, Changed, Client, Stale, persist
+from trainshed.runner import launch, report, workspace
+from trainshed.runner.client import Answer, Changed, Client, Stale, persist
 from trainshed.runner.collect import CollectFailed, Collector, is_empty
-from trainshed.runner.config import SYSTEM_DIRS, Config, prefixes
-from trainshed.runner.limits import Cgroup, create
-from trainshed.runner.network import Network
-from trainshed.runner.orders import Correspondence, Mailbox
-from trainshed.runner.sandboxes import Box, Choice, Unreachable, bare, choose
-from trainshed.runner.ship import Shipper, Tail
+from trainshed.runner.config import Config
+from trainshed.runner.prepare import Preparing
 from trainshed.runner.snapshots import Epochs, Snapshots
-from trainshed.runner.system import monotonic, start_time, write_durably
-from trainshed.runner.tree import Usage, end_children, usage
+from trainshed.runner.system import start_time, write_durably
+from trainshed.runner.tree import end_children
 from trainshed.runner.watch import Watch
-from trainshed.runner.workspace import Workspace
-from trainshed.wire.v1 import PROTOCOL, Assignment, Finished, Heartbeat, Started
+from trainshed.wire.v1 import PROTOCOL, Assignment, Finished
 
 LAZY_S = 0.15
 #: Extended attribute (cheaper than a file) or file of the workspace that says who its runner is.
 HANDLE = "user.trainshed.runner"
-SHIP_LEAST_S, SHIP_MOST_S = 0.05, 0.4
-#: Downloads below this size and time need no heartbeat beside them.
-SMALL, SHORT_S = 16 * 1024**2, 1.0
-FALLBACK_UID, FALLBACK_UIDS = 2_000_000, 1_000_000
 
 
 def run(config: Config, attempt_id: str, token: str, api_url: str) -> None:
@@ -68,28 +55,8 @@ def _leave_handle(config: Config, root: str) -> None:
         os.close(fd)
 
 
-class Supervisor:
+class Supervisor(Preparing):
     """The state of one Attempt. All methods run on the main thread, except where they say so."""
-
-    def __init__(self, config: Config, client: Client, job: Assignment, root: str) -> None:
-        self.config = config
-        self.client = client
-        self.job = job
-        self.root = root
-        self.box = Mailbox()
-        self.group = Cgroup()
-        self.place = Workspace(root)
-        self.network = Network()
-        self.letters = Correspondence(client, self.box, job.heartbeat_s, self.figures)
-        self._began = monotonic()
-        self._runtime_ms: int | None = None
-        self._unanswered = False
-        self._answering = False
-        self._kept: int | None = None
-        self._shipping: threading.Thread | None = None
-        self._snapshots: Snapshots | None = None
-        self._ended = False
-        self._system: int | None = None
 
     def live(self) -> None:
         """Prepare, start, supervise, collect, report. Stale leases end silently."""
@@ -104,25 +71,13 @@ class Supervisor:
             self.network.end()
             self.group.kill()
             end_children()
+            if self.container is not None and self.container.there:
+                self.container.remove()
             self.group.remove()
 
-    def figures(self) -> Heartbeat:
-        """Return what a heartbeat says. Called from the heartbeat's thread."""
-        used = usage(os.getpid()) if self._runtime_ms is None else Usage(0, 0, 0)
-        return Heartbeat(self.runtime_ms(), used.rss_bytes, used.cpu_ms)
-
-    def runtime_ms(self) -> int:
-        """Return how long the user's process has run, in ms by the boot clock."""
-        if self._runtime_ms is not None:
-            return self._runtime_ms
-        return int((monotonic() - self._began) * 1000)
-
-    def say(self, text: str) -> None:
-        """Append a line to the ``system`` stream. Any thread."""
-        if self._system is None:
-            self._system = workspace.open_log(f"{self.root}/system.log", None)
-            self._shipper.tails.append(Tail("system", self._system))
-        os.write(self._system, text.rstrip("\n").encode() + b"\n")
+    def stop_clock(self) -> None:
+        """Note that the user's process has ended."""
+        self._runtime_ms = self.runtime_ms()
 
     def _work(self) -> Finished:
         try:
@@ -149,112 +104,15 @@ class Supervisor:
         if hasattr(self, "_shipper"):
             self.say(message)
             self._close_logs()
-        return Finished(cause, message=message)
-
-    def _close_logs(self) -> None:
-        """Send what is left of the logs."""
-        self._ended = True
-        if self._shipping is not None:
-            self._shipping.join()
-        self._shipper.drain()
-
-    def _prepare(self) -> launch.Spawned:
-        job, config = self.job, self.config
-        uid = FALLBACK_UID + zlib.crc32(job.attempt_id.encode()) % FALLBACK_UIDS
-        try:
-            choice = choose(config.host, job.sandbox, self._reachable(), uid)
-        except Unreachable as error:
-            raise launch.StartFailed(str(error)) from error
-        self.place = workspace.create(self.root, choice.uid, job.resume is not None)
-        self._open_logs(choice)
-        job = self._with_environment(choice)
-        inputs = {"inputs": job.inputs, "resume": job.resume}
-        workspace.fetch_all(self.client, self.place, inputs, choice.uid, self._fetching)
-        self.network = network.build(config, choice, job, self.say)
-        self.job = job = replace(job, api_url=self.network.api_url)
-        box = self._box(choice)
-        tmp = "/tmp" if choice.kind == "bwrap" else self.place.tmp  # noqa: S108
-        env = launch.environment(job, self.place, config.library, tmp)
-        visible = None
-        if choice.kind == "bwrap":
-            visible = [*SYSTEM_DIRS, *box.readable, *box.writable]
-        command = launch.resolve(job, self.place, env["PATH"], visible)
-        in_namespace = choice.kind == "bwrap"
-        self.group = create(config.groups, job.attempt_id, job.limits, in_namespace)
-        prepared_ms = int((monotonic() - self._began) * 1000)
-        self._began = monotonic()
-        with self.network.entered():
-            spawned = launch.start(
-                config.host, choice, box, command, env, self._logs, self.group, job.limits
-            )
-        started = Started(spawned.pid, choice.level, prepared_ms, self.network.kind)
-        self._started = started.to_json()
-        self.client.send("POST", "started", self._started)
-        self._unanswered = True
-        return spawned
-
-    def _with_environment(self, choice: Choice) -> Assignment:
-        """Find or build what the job runs in; a long build is heard of and can be stopped."""
-        if self.job.environment.get("kind", "default") != "default":
-            self.letters.begin()
-            self._begin_shipping()
-        self.job, self._kept = build.prepare(self.config, choice, self.job, self.say, self._wanted)
-        return self.job
-
-    def _wanted(self) -> bool:
-        """Whether nobody has asked for the end yet."""
-        return self.box.order is None and not self.box.stale
-
-    def _fetching(self, n_bytes: int) -> bool:
-        """Called before each download: a long one must not cost the lease. False: stop."""
-        if n_bytes > SMALL or monotonic() - self._began > SHORT_S:
-            self.letters.begin()
-        return self._wanted()
-
-    def _reachable(self) -> bool:
-        """Whether another uid can use the interpreter and the workspace without mounts."""
-        asked_bare = self.job.sandbox.get("kind") == "bare"
-        if not self.config.host.root or (self.config.host.bwrap_works and not asked_bare):
-            return True
-        return bare.reachable([self.job.python, self.root, self.config.library])
-
-    def _box(self, choice: Choice) -> Box:
-        job, config, place = self.job, self.config, self.place
-        extra = [str(path) for path in job.sandbox.get("read_only") or []]
-        writable = [place.work, place.output, place.checkpoints, place.job]
-        if job.resume is not None:
-            writable.append(place.resume)
-        if choice.kind == "bwrap":
-            etc.prepare(config.data, choice.uid)
-        return Box(
-            work=place.work,
-            tmp=place.tmp,
-            writable=tuple(writable),
-            readable=(*prefixes(job.python), config.source, config.library, *extra),
-            uid=choice.uid,
-            network=self.network.kind != "none",
-            resolv=self.network.resolv,
-            gpus=bool(job.devices),
-            hidden=config.data,
-            etc=etc.folder(config.data),
-        )
-
-    def _open_logs(self, choice: Choice) -> None:
-        out = workspace.open_log(f"{self.root}/stdout.log", choice.uid)
-        err = workspace.open_log(f"{self.root}/stderr.log", choice.uid)
-        self._logs = (out, err)
-        tails = [Tail("stdout", out), Tail("stderr", err)]
-        self._shipper = Shipper(self.client, tails, self.place.points, None)
-        for line in (*self.job.system_log, *choice.notes):
-            self.say(line)
+        return Finished(cause, message=message, image_digest=self._digest())
 
     def _supervise(self, spawned: launch.Spawned) -> Finished:
         watch = Watch(self, spawned)
-        if not _ended_within(spawned.pidfd, LAZY_S):
+        if spawned.inside is not None or not _ended_within(spawned.pidfd, LAZY_S):
             self._start_threads()
             watch.until_end()
         end = watch.reap()
-        self._runtime_ms = int((monotonic() - self._began) * 1000)
+        self._runtime_ms = self.runtime_ms()
         if self.box.stale:
             raise Stale
         watch.end_tree()
@@ -270,7 +128,8 @@ class Supervisor:
         failure = self._finish()
         if failure and cause is None and stopped_by is None and end.code == 0:
             cause, message = "collect_failed", failure
-        return report.finished(end, cause, stopped_by, self._runtime_ms, message)
+        done = report.finished(end, cause, stopped_by, self._runtime_ms, message)
+        return replace(done, image_digest=self._digest())
 
     def _start_threads(self) -> None:
         """From here on the Attempt is heard of and spoken to."""
@@ -290,14 +149,6 @@ class Supervisor:
             epochs = Epochs(self.job.checkpoint_every_epochs, self._snapshots.due)
             self._shipper.listen = epochs.hear
         self._begin_shipping()
-
-    def _begin_shipping(self) -> None:
-        """Send logs and points from a thread of their own, once."""
-        if self._shipping is None:
-            gc.enable()
-            self._shipper.client = self.client.again()
-            self._shipping = threading.Thread(target=self._ship, name="ship", daemon=True)
-            self._shipping.start()
 
     def snapshot(self) -> None:
         """Obey a checkpoint order."""
@@ -320,21 +171,6 @@ class Supervisor:
 
         self.box.put(persist(once).json())
         self._unanswered = False
-
-    def _ship(self) -> None:
-        """Send logs and points while the process lives. Runs on its own thread."""
-        wait = SHIP_LEAST_S
-        try:
-            while not self._ended:
-                if self._shipper.round():
-                    wait = SHIP_LEAST_S
-                else:
-                    time.sleep(wait)
-                    wait = min(wait * 1.5, SHIP_MOST_S)
-        except Stale:
-            self.box.end()
-        except Abandoned:
-            pass
 
     def _finish(self) -> str:
         """Send the rest of the logs and what the job left; return why not, or ""."""

@@ -61,10 +61,12 @@ def main() -> int:
     parser.add_argument("--data", required=True)
     parser.add_argument("--library", default="")
     parser.add_argument("--stamp", default="")
+    parser.add_argument("--engine-env", action="store_true", help="JSON on standard input")
     options = parser.parse_args()
     lock = _lock(f"{options.data}/run/template.lock")
     if lock is None:
         return 0
+    engine_env = json.load(sys.stdin) if options.engine_env else {}
     listener = _listen(options.data)
     if os.fork():
         return 0
@@ -78,7 +80,7 @@ def main() -> int:
     os.environ.clear()
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     etc.build(options.data)
-    config = _config(options.data, options.library)
+    config = replace(_config(options.data, options.library), engine_env=engine_env)
     Template(config, listener, lock, options.stamp).serve()
     return 0
 

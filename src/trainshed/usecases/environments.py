@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from trainshed.domain.environment import FRAMEWORKS, MAX_BYTES, Environment, normalise
 from trainshed.domain.errors import InvalidInput
+from trainshed.domain.image import LOCAL, parse_image
 from trainshed.domain.people import Principal
 from trainshed.ports.deps import Deps
 from trainshed.ports.store import Upload
@@ -32,9 +33,12 @@ def settle(deps: Deps, principal: Principal, asked: Environment) -> Environment:
     if asked.kind == "requirements_file":
         text = _file_text(deps, principal, asked.value)
         return replace(asked, kind="requirements", value=normalise(text))
+    if asked.kind == "image":
+        _check_image(deps, asked.value)
+        return asked
     raise InvalidInput(
         f"environment.kind {asked.kind!r} is not available on this server; use 'default' (the"
-        " server's own interpreter and packages), 'requirements' or 'requirements_file'.",
+        " server's own interpreter and packages), 'requirements', 'requirements_file' or 'image'.",
         field="environment.kind",
     )
 
@@ -45,6 +49,17 @@ def _check_framework(deps: Deps, name: str) -> None:
         raise InvalidInput(
             f"There is no framework {name!r}; there is: {', '.join(sorted(known))}.",
             field="environment.framework",
+        )
+
+
+def _check_image(deps: Deps, name: str) -> None:
+    registry = parse_image(name).registry
+    allowed = deps.policy.image_registries
+    if allowed and registry not in allowed and registry != LOCAL:
+        raise InvalidInput(
+            f"Images of {registry} may not be used on this server; allowed are:"
+            f" {', '.join(allowed)}.",
+            field="environment.value",
         )
 
 

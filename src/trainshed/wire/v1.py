@@ -64,13 +64,18 @@ class Assignment(Message):
     "host"|"egress"|"none",
     "minimum": "none"|"partial"|"strong", "read_only": [host paths]}.
     ``limits``: {"millicpus", "memory_bytes", "max_runtime_ms", "log_bytes", "disk_bytes", "pids"}.
-    ``environment``: {"kind": "default"|"requirements"|"image", "value": the requirements' text,
+    ``environment``: {"kind": "default"|"requirements"|"image", "value": the requirements' text or
+    the image's name,
     "framework": null or {"name", "module", "package"}, "mapped": whether ``python`` is the
     operator's for it, "account": whose, "sdists": bool, "build_s", "max_bytes", "pip": {variables
     for pip, never logged}}.
     ``checkpoint_every_epochs``: a snapshot each time so many further epochs were reported.
-    ``python``: the interpreter that ``python``/``python3`` in the command means. ``system_log``:
-    lines the server wants at the head of the ``system`` stream (CPU fallback, network).
+    ``container``: for the environment kind ``image``: {"name": registry/repository, "reference":
+    with its tag or digest, "engine": "auto"|"podman"|"docker", "pull": "missing"|"always"|"never",
+    "digest": that of an earlier Attempt or "", "credentials": null or {"registry", "username",
+    "password"} (never logged)}. ``python``: the interpreter that ``python``/``python3`` in the
+    command means outside containers. ``system_log``: lines the server wants at the head of the
+    ``system`` stream (CPU fallback, network).
     """
 
     attempt_id: str
@@ -84,6 +89,7 @@ class Assignment(Message):
     resume: dict[str, Any] | None = None
     environment: dict[str, Any] = field(default_factory=lambda: {"kind": "default", "value": ""})
     sandbox: dict[str, Any] = field(default_factory=dict)
+    container: dict[str, Any] = field(default_factory=dict)
     limits: dict[str, int] = field(default_factory=dict)
     devices: list[str] = field(default_factory=list)
     grace_s: float = 10.0
@@ -97,13 +103,14 @@ class Assignment(Message):
 @dataclass(frozen=True)
 class Started(Message):
     """The user's process runs. ``isolation``: strong, partial or none; ``network``: host, egress or
-    none; both as they were really built.
+    none; both as they were really built. ``image_digest``: of the image it runs in, or "".
     """
 
     pid: int
     isolation: str
     prepare_ms: int = 0
     network: str | None = None
+    image_digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -146,3 +153,4 @@ class Finished(Message):
     stopped_by: str | None = None
     runtime_ms: int = 0
     message: str = ""
+    image_digest: str = ""

@@ -41,6 +41,7 @@ BODIES: dict[str, Any] = {
     "PATCH /jobs/{job_id}/checkpoints/{artifact_id}": {"pinned": True},
     "POST /uploads": {"path": "walked.txt", "size_bytes": 3},
     "POST /downloads": {"job_id": "{job_id}"},
+    "PUT /registries": {"registry": "quay.io", "username": "x", "password": "y"},
 }
 NO_BODY = {
     "POST /logout", "POST /keys/{key_id}/rotate", "POST /jobs/{job_id}/cancel",
@@ -82,6 +83,8 @@ def walk() -> Iterator[Walk]:
         token = f"tsj_{'a' * 32}_{w.deps.ids.token(32)}"
         attempt = w.lease(owner, job_id)
         token = attempt.message
+        login = {"registry": "ghcr.io", "username": "owner", "password": "walked"}
+        w.client.put("/v1/registries", json=login, headers=owner.headers)
         made = w.artifact(owner, job_id, attempt.id, {"model.txt": b"weights"})
         yield Walk(
             w, owner, stranger,
@@ -95,6 +98,7 @@ def walk() -> Iterator[Walk]:
                 "upload_id": w.upload(owner, "data.txt", b"abc"),
                 "artifact_id": made.id,
                 "token": "nothing",
+                "registry": "ghcr.io",
             },
         )  # fmt: skip
 
@@ -103,6 +107,7 @@ def snapshot(walk: Walk) -> Any:
     """Everything of the owner that a stranger might have changed."""
     get, headers = walk.world.client.get, walk.owner.headers
     paths = ["/v1/jobs", "/v1/users", "/v1/uploads", "/v1/me", "/v1/credits/entries", "/v1/keys"]
+    paths.append("/v1/registries")
     answers = [get(p, headers=headers).json() for p in paths]
     for one in answers[5]["items"]:
         one.pop("last_used_at")

@@ -66,6 +66,7 @@ class Attempt(BaseModel):
     memory_bytes: int
     isolation: str | None
     network: str | None
+    image_digest: str | None
     leased_at: datetime
     started_at: datetime | None
     ended_at: datetime | None

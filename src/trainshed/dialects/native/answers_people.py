@@ -125,3 +125,11 @@ class AuditLine(BaseModel):
     target: str
     data: dict[str, Any]
     chain: str
+
+
+class Registry(BaseModel):
+    """A login to a container registry; its password is never shown."""
+
+    registry: str
+    username: str
+    updated_at: datetime

@@ -45,6 +45,14 @@ class PasswordChangeBody(Body):
     new_password: Secret
 
 
+class RegistryBody(Body):
+    """A login to a container registry, HOST or HOST:PORT."""
+
+    registry: Text
+    username: Text
+    password: Annotated[str, Field(min_length=1, max_length=8192, repr=False)]
+
+
 class PasswordBody(Body):
     """Set another's password."""
 

@@ -170,6 +170,7 @@ def to_attempt(one: Attempt, asked_pool: str) -> answers.Attempt:
         memory_bytes=one.memory_bytes,
         isolation=one.isolation,
         network=one.network,
+        image_digest=one.image_digest,
         leased_at=one.leased_at,
         started_at=one.started_at,
         ended_at=one.ended_at,

@@ -25,7 +25,7 @@ from trainshed.domain.errors import (
 from trainshed.http.guards import RUNNER, Door, Route
 from trainshed.ports.store import Tx
 from trainshed.ports.streams import LOG_STREAMS
-from trainshed.usecases import attempts, logs, metrics
+from trainshed.usecases import attempts, logs, metrics, registries
 from trainshed.usecases.engine import Engine, job_token
 from trainshed.wire import v1
 
@@ -162,6 +162,9 @@ def _assignment(python: str) -> Handler:
             env = msgspec.json.decode(plain, type=dict[str, str])
         token = job_token(deps, attempt_id)
         message = translate.to_assignment(work, env, token, python, deps.policy, deps.public_url)
+        login = work.login and registries.opened(deps, work.login)
+        if login is not None:
+            message.container["credentials"] = login
         return JSONResponse(message.to_json())
 
     return handler
@@ -179,7 +182,8 @@ async def _started(engine: Engine, attempt_id: str, request: Request) -> Respons
     network = message.get("network")
     if network not in (None, "host", "egress", "none"):
         raise InvalidInput("network must be host, egress or none.")
-    order = await _commit(engine, attempts.started(engine, attempt_id, isolation, network))
+    digest = translate.to_digest(message)
+    order = await _commit(engine, attempts.started(engine, attempt_id, isolation, network, digest))
     engine.deps.bus.notify("events")
     return _reply(order)
 

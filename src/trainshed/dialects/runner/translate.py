@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -11,6 +12,7 @@ from trainshed.domain.artifact import Artifact, ArtifactKind, BlobRef, FileRef
 from trainshed.domain.attempt import Ending
 from trainshed.domain.environment import FRAMEWORKS, Environment
 from trainshed.domain.errors import InvalidInput
+from trainshed.domain.image import parse_image
 from trainshed.domain.job import Network
 from trainshed.ports.deps import Environments, Policy
 from trainshed.ports.streams import Point
@@ -19,6 +21,7 @@ from trainshed.usecases.submit import FALLBACK_NOTE
 from trainshed.wire import v1
 
 INT64 = 2**63
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _ODD = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -55,6 +58,7 @@ def to_assignment(
             "minimum": "none" if alone else "partial",
             "read_only": [],
         },
+        container=_container(work, policy),
         limits={
             "millicpus": attempt.millicpus,
             "memory_bytes": attempt.memory_bytes,
@@ -94,6 +98,33 @@ def environment_of(
             "pip": dict(how.pip),
         }
     return found
+
+
+def _container(work: Work, policy: Policy) -> dict[str, Any]:
+    """Return what a runner needs for an image, without its login; {} outside containers.
+
+    What one account pulled with its login must not serve another: with several people the
+    registry is asked each time, and gives only what did not change.
+    """
+    environment = work.job.spec.environment
+    if environment.kind != "image":
+        return {}
+    image = parse_image(environment.value)
+    pull = "always" if policy.image_pull == "missing" and work.n_people > 1 else policy.image_pull
+    return {
+        "name": image.name,
+        "reference": image.reference,
+        "engine": policy.container_engine,
+        "pull": pull,
+        "digest": work.image_digest or image.digest,
+        "credentials": None,
+    }
+
+
+def to_digest(data: Mapping[str, Any]) -> str | None:
+    """Return the image digest that a runner reports, if it is one."""
+    found = data.get("image_digest")
+    return found if isinstance(found, str) and _DIGEST.fullmatch(found) else None
 
 
 def network_of(asked: Network, alone: bool) -> tuple[str, str]:
@@ -170,7 +201,7 @@ def to_ending(data: Mapping[str, Any]) -> Ending:
         raise InvalidInput("A runner cannot report itself lost.")
     return Ending(
         done.cause, done.exit_code, done.signal, done.stopped_by,
-        int(done.runtime_ms), str(done.message)[:4000],
+        int(done.runtime_ms), str(done.message)[:4000], to_digest(data),
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from trainshed.domain.errors import Unavailable
 from trainshed.domain.resources import Offer
-from trainshed.executors.process import environments, install, procs
+from trainshed.executors.process import containers, environments, install, procs
 from trainshed.executors.process.offers import found_gpus, offers, usable_cpus, usable_memory
 from trainshed.ports.executor import Launch, Observation
 
@@ -53,7 +53,8 @@ class ProcessExecutor:
         self._nvml = nvml
         self._lock = threading.Lock()
         self._boot_id = procs.boot_id()
-        self._stamp = install.stamp()
+        self._engine_env = install.engine_env()
+        self._stamp = install.stamp(tuple(self._engine_env.items()))
         self._checked = False
         self._offers: tuple[float, list[Offer]] | None = None
         self._groups: tuple[float, list[str]] | None = None
@@ -109,7 +110,8 @@ class ProcessExecutor:
             tree |= procs.identified(procs.of_workspace(place))
             left = procs.kill(tree)
             swept = self._ask({"op": "sweep"})
-            if not left and pid is None and (swept is None or swept.get("left") == 0):
+            nothing = not left and pid is None and (swept is None or swept.get("left") == 0)
+            if nothing and containers.removed(self._place(attempt_id)):
                 procs.remove_groups(procs.group_parents(), attempt_id)
                 return True
             if time.monotonic() > until:
@@ -124,7 +126,9 @@ class ProcessExecutor:
             return []
 
     def clean(self, attempt_id: str) -> None:
-        """Remove the Attempt's workspace and cgroups."""
+        """Remove the Attempt's container, workspace and cgroups."""
+        if not containers.removed(self._place(attempt_id)):
+            return
         procs.remove_workspace(str(self._place(attempt_id)))
         procs.remove_groups(self._group_parents(), attempt_id)
 
@@ -199,10 +203,11 @@ class ProcessExecutor:
     def _start(self) -> None:
         library = install.prepare(self._data)
         args = [sys.executable, "-I", "-S", str(install.template()), "--data", str(self._data)]
-        args += ["--library", str(library), "--stamp", self._stamp]
+        args += ["--library", str(library), "--stamp", self._stamp, "--engine-env"]
+        words = json.dumps(self._engine_env).encode()
         try:
             done = subprocess.run(
-                args, env={"LANG": "C.UTF-8"}, cwd="/", stdin=subprocess.DEVNULL,
+                args, env={"LANG": "C.UTF-8"}, cwd="/", input=words,
                 capture_output=True, timeout=TEMPLATE_S, start_new_session=True, check=False,
             )  # fmt: skip
         except (OSError, subprocess.TimeoutExpired) as error:

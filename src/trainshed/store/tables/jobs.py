@@ -122,6 +122,7 @@ attempts = Table(
     text("runner_token_hash"),
     text("job_token_hash"),
     text("network", null=True),
+    text("image_digest", null=True),
     UniqueConstraint("job_id", "number", name="uq_attempts_number"),
 )
 _LIVE = sql(LIVE)
