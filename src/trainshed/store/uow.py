@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trainshed.store.link import Link
 from trainshed.store.repos.attempts import SqlAttempts
+from trainshed.store.repos.deliveries import SqlDeliveries
 from trainshed.store.repos.events import SqlEvents
 from trainshed.store.repos.files import SqlFiles
 from trainshed.store.repos.jobs import SqlJobs
@@ -17,7 +18,8 @@ class Repos:
     """All repositories over one Link."""
 
     __slots__ = (
-        "attempts", "events", "files", "jobs", "ledger", "link", "people", "records", "streams",
+        "attempts", "deliveries", "events", "files", "jobs", "ledger", "link", "people",
+        "records", "streams",
     )  # fmt: skip
 
     def __init__(self, link: Link) -> None:
@@ -30,6 +32,7 @@ class Repos:
         self.people = SqlPeople(link)
         self.files = SqlFiles(link)
         self.records = SqlRecords(link)
+        self.deliveries = SqlDeliveries(link)
         self.streams = SqlStreams(link)
 
     def flush(self) -> None:
@@ -91,6 +94,11 @@ class Work:
     def records(self) -> SqlRecords:
         """Idempotency, audit, settings, public ids."""
         return self._alive.records
+
+    @property
+    def deliveries(self) -> SqlDeliveries:
+        """Subscriptions and deliveries."""
+        return self._alive.deliveries
 
     @property
     def streams(self) -> SqlStreams:
