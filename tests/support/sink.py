@@ -48,7 +48,9 @@ class Sink:
         return [g for g in list(self.got) if g.path == path]
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+        with contextlib.suppress(
+            ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError
+        ):
             try:
                 while await self._one(reader, writer):
                     pass

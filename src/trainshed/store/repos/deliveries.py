@@ -72,8 +72,9 @@ class SqlDeliveries:
 
     def listening(self, accounts: Sequence[str]) -> list[Subscription]:
         """Active ones of the accounts, and the operator's."""
-        query = f"{_LISTEN}{sql.inside('account_id', len(accounts))})"
-        return [_subscription(r) for r in self._link.all(query, accounts)]
+        named = list(accounts) or [""]
+        query = f"{_LISTEN}{sql.inside('account_id', len(named))})"
+        return [_subscription(r) for r in self._link.all(query, named)]
 
     def mark_failing(self, id_: str, since: datetime | None) -> None:
         """Note since when nothing arrives; a success clears it."""
