@@ -185,8 +185,11 @@ def load(deps: Deps, principal: Principal, id_: str) -> Subscription:
 
 
 def view(deps: Deps, one: Subscription) -> SubscriptionView:
-    """Return what its owner may see."""
-    return _view(deps, one, opened(deps, one))
+    """Return what its owner may see; a key that is gone hides the target, not the rest."""
+    try:
+        return _view(deps, one, opened(deps, one))
+    except Unavailable:
+        return SubscriptionView(one, "", health(one, deps.clock.utc_now()))
 
 
 def opened(deps: Deps, one: Subscription) -> dict[str, Any]:
