@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import socket
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+from aiosmtpd.controller import Controller
 from standardwebhooks import Webhook
 from tests.support.server import Api, Server, doctor, eventually, running
 from tests.support.sink import Got, Sink, sinking
@@ -201,3 +207,89 @@ def test_two_servers_on_postgresql_share_the_work(
         )
         time.sleep(1)
         assert set(Counter(g.id for g in sink.at("/ok")).values()) == {1}, "each once"
+
+
+def example() -> Callable[[str, dict[str, str], bytes], bool]:
+    """The verification that docs/webhooks.md shows."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "webhooks.md").read_text()
+    (code,) = re.findall(r"^```python\n(.*?)^```", page, re.M | re.S)
+    space: dict[str, Any] = {}
+    exec(code, space)
+    return space["verify"]  # type: ignore[no-any-return]
+
+
+def test_the_documented_commands_and_verification(sink: Sink, tmp_path: Path) -> None:
+    with running(tmp_path / "data", **OPEN) as server:
+        home = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
+        home |= {"TRAINSHED_URL": server.url, "TRAINSHED_API_KEY": server.credentials["api_key"]}
+
+        def cli(*args: str) -> Any:
+            command = [str(Path(sys.executable).parent / "trainshed"), *args, "--json"]
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=60, env=home, check=False
+            )
+            assert done.returncode == 0, done.stderr
+            return json.loads(done.stdout)
+
+        made = cli("webhooks", "create", "ci", sink.url("/ok"), "--event", "job.*")
+        assert [w["id"] for w in cli("webhooks", "list")] == [made["id"]]
+        assert "job.failed" in {e["kind"] for e in cli("webhooks", "events")}
+        cli("webhooks", "test", made["id"])
+        eventually(lambda: sink.at("/ok"), 20)
+        one, verify = sink.at("/ok")[0], example()
+        assert verify(made["secret"], one.headers, one.body)
+        assert not verify(made["secret"], one.headers, one.body + b" ")
+        assert not verify("whsec_" + "A" * 43 + "=", one.headers, one.body)
+        late = {**one.headers, "webhook-timestamp": str(int(time.time()) - 400)}
+        assert not verify(made["secret"], late, one.body)
+        eventually(
+            lambda: (
+                [d["state"] for d in cli("webhooks", "deliveries", made["id"])] == ["delivered"]
+            ),
+            20,
+        )
+        assert cli("webhooks", "replay", made["id"], one.id) == {"replayed": 1}
+        eventually(lambda: len(sink.at("/ok")) == 2, 20)
+        assert cli("webhooks", "replay", made["id"], "--dead") == {"replayed": 0}
+        assert cli("webhooks", "rotate", made["id"], "--yes")["secret"] != made["secret"]
+        slack = cli("channels", "create", "slack", "team", sink.url("/ok/slack"))
+        cli("channels", "test", slack["id"])
+        eventually(lambda: sink.at("/ok/slack"), 20)
+        assert [c["target"] for c in cli("channels", "list")] == [sink.url("/***")]
+        cli("webhooks", "delete", made["id"], "--yes")
+        cli("channels", "delete", slack["id"], "--yes")
+        assert cli("webhooks", "list") == cli("channels", "list") == []
+
+
+def test_mail_leaves_a_real_server_by_the_documents_names(tmp_path: Path) -> None:
+    class Box:
+        got: ClassVar[list[Any]] = []
+
+        async def handle_DATA(self, _: Any, __: Any, envelope: Any) -> str:
+            self.got.append(envelope)
+            return "250 taken"
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    mail = Controller(Box(), hostname="127.0.0.1", port=port)
+    mail.start()
+    names = {
+        "SMTP_SERVER": "127.0.0.1", "SMTP_PORT": str(port), "SENDER_EMAIL": "shed@example.org",
+        "RECIPIENT_EMAILS": "ops@example.org",
+    }  # fmt: skip
+    try:
+        with running(tmp_path / "data", **OPEN, **names) as server:
+            api = Api(server)
+            body = {"channel": "email", "name": "me", "to": ["me@example.org"]}
+            api.ok(api.http.post("/v1/channels", json={**body, "events": ["job.failed"]}))
+            job_id = api.python("raise SystemExit(3)", name="nightly")
+            api.wait(job_id)
+            eventually(lambda: Box.got, 30, "the mail")
+            time.sleep(1)
+    finally:
+        mail.stop()
+    (letter,) = Box.got
+    assert letter.rcpt_tos == ["me@example.org"]
+    assert b"Subject: Training Job FAILED: nightly" in letter.content
+    assert job_id.encode() in letter.content.replace(b"=\r\n", b"")
