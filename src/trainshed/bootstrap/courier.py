@@ -19,6 +19,8 @@ from trainshed.usecases.traffic import Traffic
 log = structlog.get_logger("trainshed.courier")
 
 IDLE_S = 0.5
+#: What happens in so short a time is read from the log at once.
+GATHER_S = 0.02
 #: Tries in flight get this long when the server stops; the rest are tried again after the start.
 LEAVE_S = 2.0
 WAKE = "deliveries"
@@ -54,6 +56,7 @@ class Courier:
             await wake
         else:
             deps.bus.notify(WAKE)
+            await asyncio.sleep(GATHER_S)
 
     async def send(self) -> None:
         """Begin tries of what is due."""

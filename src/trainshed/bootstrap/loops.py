@@ -13,7 +13,7 @@ from trainshed.bootstrap.courier import Courier
 from trainshed.domain.attempt import Attempt
 from trainshed.domain.errors import TrainshedError
 from trainshed.domain.states import AttemptState
-from trainshed.usecases import deliveries, dispatch, housekeeping, reap
+from trainshed.usecases import dispatch, housekeeping, reap
 from trainshed.usecases.engine import Engine
 
 T = TypeVar("T")
@@ -116,6 +116,5 @@ class Loops:
 
     async def _house(self) -> None:
         await self._run(housekeeping.tidy, self._engine)
-        await self._run(deliveries.purge, self._engine.deps)
         self._warn_of_disk(await self._run(self._engine.deps.blobs.free_bytes))
         await asyncio.sleep(HOUSE_S)

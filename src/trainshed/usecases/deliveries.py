@@ -35,7 +35,6 @@ PAGE = 500
 KEEP_EVERY = 5000
 #: A try that has not been settled by then is taken for lost; every channel is quicker.
 CLAIM = timedelta(seconds=30)
-KEPT = timedelta(days=30)
 
 #: How a dialect tells an event: (event, its Job if any, the Job's id there if it has one).
 Words = Callable[[Event, Job | None, str | None], Mapping[str, Any]]
@@ -300,9 +299,3 @@ def replay_dead(deps: Deps, principal: Principal, id_: str) -> int:
     n = deps.store.write(apply)
     deps.bus.notify("deliveries")
     return n
-
-
-def purge(deps: Deps) -> None:
-    """Drop what arrived long ago."""
-    before = deps.clock.utc_now() - KEPT
-    deps.store.write(lambda tx: tx.deliveries.purge(before))

@@ -1,11 +1,12 @@
 """How much is on its way to whom: what keeps one dead destination from delaying another.
 
-One per server, used by one loop. Every destination has few tries in flight, a failing one a single
-try, an account a share of all; turns go round.
+One per server. Every destination has few tries in flight, a failing one a single try, an account a
+share of all; turns go round.
 """
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Sequence
 
@@ -17,11 +18,14 @@ OF_ACCOUNT = 64
 
 
 class Traffic:
-    """Counts tries in flight, and remembers what each destination was told lately."""
+    """Counts tries in flight, and remembers what each destination was told lately. Thread-safe:
+    tries begin on a worker thread and end on the event loop.
+    """
 
     def __init__(self, total: int = TOTAL, of_account: int = OF_ACCOUNT) -> None:
         """Nothing is on its way."""
         self._total, self._of_account = total, of_account
+        self._guard = threading.Lock()
         self._flying: Counter[str] = Counter()
         self._accounts: Counter[str | None] = Counter()
         self._spent: dict[str, float] = {}
@@ -30,7 +34,8 @@ class Traffic:
     @property
     def left(self) -> int:
         """How many more may be in flight."""
-        return self._total - self._flying.total()
+        with self._guard:
+            return self._total - self._flying.total()
 
     def fair(self, waiting: Sequence[Subscription]) -> list[Subscription]:
         """Return them in order of id, beginning after the one that had the last turn."""
@@ -44,26 +49,30 @@ class Traffic:
         A destination is filled up once half of its tries have ended, so that claims are few.
         """
         at_once = channel.at_once if channel is not None else 1
-        flying = self._flying[one.id]
-        if one.failing_since is not None:
-            room = 1 - flying
-        else:
-            room = at_once - flying if flying <= at_once // 2 else 0
-        room = min(room, self._of_account - self._accounts[one.account_id])
-        if channel is not None and channel.pace is not None:
-            room = min(room, channel.pace.room(self._spent.get(one.id, 0.0), now))
+        with self._guard:
+            flying = self._flying[one.id]
+            if one.failing_since is not None:
+                room = 1 - flying
+            else:
+                room = at_once - flying if flying <= at_once // 2 else 0
+            room = min(room, self._of_account - self._accounts[one.account_id])
+            if channel is not None and channel.pace is not None:
+                room = min(room, channel.pace.room(self._spent.get(one.id, 0.0), now))
         return max(room, 0)
 
     def begin(self, one: Subscription, channel: Channel | None, now: float) -> None:
         """Count a try that begins."""
-        self._flying[one.id] += 1
-        self._accounts[one.account_id] += 1
-        self._last = one.id
-        if channel is not None and channel.pace is not None:
-            self._spent[one.id] = channel.pace.spend(self._spent.get(one.id, 0.0), now, 1)
+        with self._guard:
+            self._flying[one.id] += 1
+            self._accounts[one.account_id] += 1
+            self._last = one.id
+            if channel is not None and channel.pace is not None:
+                spent = self._spent.get(one.id, 0.0)
+                self._spent[one.id] = channel.pace.spend(spent, now, 1)
 
     def end(self, one: Subscription) -> None:
         """Count a try that has ended."""
-        self._flying[one.id] -= 1
-        self._accounts[one.account_id] -= 1
-        self._flying, self._accounts = +self._flying, +self._accounts
+        with self._guard:
+            self._flying[one.id] -= 1
+            self._accounts[one.account_id] -= 1
+            self._flying, self._accounts = +self._flying, +self._accounts
