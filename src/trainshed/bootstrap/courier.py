@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -90,8 +91,15 @@ class Courier:
     async def _attempt(self, one: Try) -> Sent:
         try:
             return await deliveries.send(self._deps, one)
-        except Exception:
-            log.exception("a channel failed", delivery=one.delivery.id)
+        except Exception as error:
+            # Its words might hold the address, which may be a secret: only where it happened.
+            at = traceback.extract_tb(error.__traceback__)[-1]
+            log.error(
+                "a channel failed",
+                delivery=one.delivery.id,
+                error=type(error).__name__,
+                where=f"{at.filename}:{at.lineno}",
+            )
             return Sent(False, detail="The channel failed; the server's log says how.")
 
     async def stop(self) -> None:

@@ -14,6 +14,7 @@ from trainshed.domain.attempt import Attempt
 from trainshed.domain.errors import TrainshedError
 from trainshed.domain.states import AttemptState
 from trainshed.usecases import dispatch, housekeeping, reap
+from trainshed.usecases.deliveries import Words
 from trainshed.usecases.engine import Engine
 
 T = TypeVar("T")
@@ -33,14 +34,14 @@ class Loops:
     again.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        """Nothing runs before ``start``."""
+    def __init__(self, engine: Engine, words: Mapping[str, Words] | None = None) -> None:
+        """Nothing runs before ``start``. ``words``: how dialects tell events, by dialect."""
         self._engine = engine
         self._threads = ThreadPoolExecutor(LAUNCHERS + 2, thread_name_prefix="engine")
         self._tasks: list[asyncio.Task[None]] = []
         self._short = False
         self._handles: dict[str, Mapping[str, object]] = {}
-        self._courier = Courier(engine.deps, self._run)
+        self._courier = Courier(engine.deps, self._run, words)
 
     async def start(self) -> int:
         """Take over what runs, then start; return how many Attempts were taken over."""

@@ -257,3 +257,30 @@ def test_a_key_that_is_gone_is_an_answer_not_an_end(w: World) -> None:
     found = w.deps.store.read(lambda tx: tx.deliveries.get_delivery(one.delivery.id, made["id"]))
     assert found.tries == 1
     assert found.detail
+
+
+def test_a_channel_that_breaks_is_tried_again_and_tells_no_secret(
+    w: World, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Broken:
+        name, at_once, pace = "webhook", 1, None
+
+        async def send(self, config: Any, message: Any) -> Any:
+            raise ValueError(f"cannot use {config['url']}")
+
+    made = post(w, "/webhooks", {"name": "x", "url": URL, "events": ["*"]})
+    told = post(w, f"/webhooks/{made['id']}/test")
+    w.deps.channels["webhook"] = Broken()  # type: ignore[index]
+
+    async def main() -> None:
+        courier = Courier(w.deps, lambda fn, *args: asyncio.to_thread(fn, *args))
+        await courier.send()
+        await courier.stop()
+
+    asyncio.run(main())
+    shown = get(w, f"/webhooks/{made['id']}/deliveries/{told['id']}")
+    assert (shown["state"], shown["tries"]) == ("pending", 1)
+    assert shown["detail"]
+    out = capfd.readouterr()
+    assert "a channel failed" in out.out + out.err
+    assert "canary" not in out.out + out.err + shown["detail"]
