@@ -6,8 +6,13 @@ import itertools
 import os
 from collections.abc import Callable, Iterator
 
+import hypothesis
 import pytest
 from tests.support import images
+
+#: A busy machine is no failure of an example; the suite has its own time limit.
+hypothesis.settings.register_profile("trainshed", deadline=None)
+hypothesis.settings.load_profile("trainshed")
 
 _numbers = itertools.count(1)
 

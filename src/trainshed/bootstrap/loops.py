@@ -9,10 +9,12 @@ from typing import Any, TypeVar
 
 import structlog
 
+from trainshed.bootstrap.courier import Courier
 from trainshed.domain.attempt import Attempt
 from trainshed.domain.errors import TrainshedError
 from trainshed.domain.states import AttemptState
 from trainshed.usecases import dispatch, housekeeping, reap
+from trainshed.usecases.deliveries import Words
 from trainshed.usecases.engine import Engine
 
 T = TypeVar("T")
@@ -32,13 +34,14 @@ class Loops:
     again.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        """Nothing runs before ``start``."""
+    def __init__(self, engine: Engine, words: Mapping[str, Words] | None = None) -> None:
+        """Nothing runs before ``start``. ``words``: how dialects tell events, by dialect."""
         self._engine = engine
         self._threads = ThreadPoolExecutor(LAUNCHERS + 2, thread_name_prefix="engine")
         self._tasks: list[asyncio.Task[None]] = []
         self._short = False
         self._handles: dict[str, Mapping[str, object]] = {}
+        self._courier = Courier(engine.deps, self._run, words)
 
     async def start(self) -> int:
         """Take over what runs, then start; return how many Attempts were taken over."""
@@ -46,7 +49,8 @@ class Loops:
         for attempt in taken:
             if attempt.state is AttemptState.LEASED:
                 self._threads.submit(self._launch, attempt)
-        for loop in (self._dispatch, self._look, self._house):
+        out = self._courier
+        for loop in (self._dispatch, self._look, self._house, out.fan_out, out.send):
             name = loop.__name__.strip("_")
             self._tasks.append(asyncio.create_task(self._forever(name, loop), name=name))
         return len(taken)
@@ -56,6 +60,7 @@ class Loops:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._courier.stop()
         await asyncio.to_thread(self._threads.shutdown, True)
         await asyncio.to_thread(self._save)
 

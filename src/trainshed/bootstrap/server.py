@@ -23,6 +23,7 @@ from trainshed.bootstrap import apps, logs
 from trainshed.bootstrap.credentials import first_start
 from trainshed.bootstrap.doctor import container_engine
 from trainshed.bootstrap.loops import Loops
+from trainshed.bootstrap.operator import operator_channels
 from trainshed.bootstrap.settings import Settings
 from trainshed.bootstrap.wiring import Address, Refused, addresses, build, prepare
 from trainshed.ports import crash
@@ -49,7 +50,8 @@ def up(settings: Settings) -> int:
     logs.configure(settings.log_level)
     sockets = bind(listen)
     url = _url(listen[0], sockets[0])
-    engine = build(settings, listen, settings.public_url or url)
+    bound = [Address(*one.getsockname()[:2]) for one in sockets]
+    engine = build(settings, bound, settings.public_url or url)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(engine, settings, sockets, url))
@@ -118,6 +120,7 @@ async def _serve(
 ) -> None:
     engine.deps.bus.bind(asyncio.get_running_loop())  # type: ignore[attr-defined]
     await asyncio.to_thread(first_start, engine.deps, settings.data, url)
+    await asyncio.to_thread(operator_channels, engine.deps, settings)
     loops = Loops(engine)
 
     @contextlib.asynccontextmanager

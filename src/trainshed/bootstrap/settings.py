@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -54,6 +55,11 @@ def default_data() -> Path:
     """``$XDG_DATA_HOME/trainshed``, else ``~/.local/share/trainshed``."""
     home = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
     return Path(home) / "trainshed"
+
+
+def named(name: str, default: Any = None) -> Any:
+    """Return a field that is also read under its own name, without our prefix."""
+    return Field(default=default, validation_alias=AliasChoices(f"trainshed_{name}", name))
 
 
 class Settings(BaseSettings):
@@ -146,6 +152,32 @@ class Settings(BaseSettings):
     """How long a login lasts."""
     presign_ttl_s: int = Field(default=900, le=900)
     """How long a signed URL lives."""
+    outbound_allow: list[str] = []
+    """Networks (`10.0.0.0/8`), addresses and hosts that webhooks may reach though not public."""
+    outbound_ports: list[int] = [80, 443, 8080, 8443]
+    """Ports that webhooks may reach at public addresses."""
+    smtp_server: str | None = named("smtp_server")
+    """Mail server for e-mail notifications; none are sent without. Also `SMTP_SERVER`."""
+    smtp_port: int = named("smtp_port", 587)
+    """Its port. Also `SMTP_PORT`."""
+    smtp_tls: Literal["auto", "starttls", "tls", "off"] = "auto"
+    """`auto` takes STARTTLS when it is offered and never sends the password without it."""
+    sender_email: str | None = named("sender_email")
+    """Who notifications come from, and the login name. Also `SENDER_EMAIL`."""
+    sender_password: SecretStr | None = named("sender_password")
+    """The login's password; none means no login. Also `SENDER_PASSWORD`."""
+    recipient_emails: Annotated[list[str], NoDecode] = named("recipient_emails", [])
+    """Who hears, by mail, of every Orchestrator job that completes, retries or fails; separated by
+    commas. Also `RECIPIENT_EMAILS`."""
+    slack_webhook_url: SecretStr | None = named("slack_webhook_url")
+    """Slack incoming webhook that hears the same. Also `SLACK_WEBHOOK_URL`."""
+
+    @field_validator("recipient_emails", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return [one.strip() for one in value.split(",") if one.strip()]
 
     @classmethod
     def settings_customise_sources(

@@ -15,9 +15,12 @@ from trainshed.bootstrap.bus import LoopBus
 from trainshed.bootstrap.clock import SystemClock, SystemIds
 from trainshed.bootstrap.secrets import FileSecrets
 from trainshed.bootstrap.settings import Settings
+from trainshed.channels.outbound import GuardedHttp
+from trainshed.domain import outbound
 from trainshed.domain.image import check_registry
 from trainshed.domain.lease import LeaseTerms
 from trainshed.domain.resources import Pool
+from trainshed.ports.channel import Channel, Mail, Surroundings
 from trainshed.ports.deps import Deps, Environments, Policy
 from trainshed.ports.executor import Executor
 from trainshed.ports.store import Store
@@ -180,6 +183,23 @@ def executors(settings: Settings, data: Path) -> dict[str, Executor]:
     }
 
 
+def channels(settings: Settings, listen: list[Address], public_url: str) -> dict[str, Channel]:
+    """Return every way to notify; ``listen`` are the addresses that none may call."""
+    rules = outbound.rules(
+        settings.outbound_allow, settings.outbound_ports, (a.port for a in listen)
+    )
+    mail = None
+    if settings.smtp_server and settings.sender_email:
+        password = settings.sender_password
+        mail = Mail(
+            settings.smtp_server, settings.smtp_port, settings.sender_email,
+            password.get_secret_value() if password else "", settings.smtp_tls,
+        )  # fmt: skip
+    around = Surroundings(GuardedHttp(rules), mail, public_url)
+    found = registry.discover("channels")
+    return {name: registry.load(m)(around) for name, m in found.items()}
+
+
 def build(settings: Settings, listen: list[Address], public_url: str) -> Engine:
     """Wire everything for one server process on ``settings.data`` (already prepared)."""
     data = settings.data
@@ -200,6 +220,7 @@ def build(settings: Settings, listen: list[Address], public_url: str) -> Engine:
         policy=decided,
         runner_url=f"unix:{data / 'run' / 'server.sock'}",
         public_url=public_url,
+        channels=channels(settings, listen, public_url),
     )
     return Engine(deps, Leases(decided.lease))
 

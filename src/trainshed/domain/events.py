@@ -14,6 +14,8 @@ KINDS = {
     "job.running": "the user's process started",
     "job.retrying": "an attempt failed; the job runs again after back-off",
     "job.requeued": "an attempt was lost or evicted; the job runs again",
+    "job.evicted": "the platform took its place; the work until its last checkpoint is kept",
+    "job.checkpointing": "the running attempt was told to save a checkpoint",
     "job.pausing": "asked to stop at a checkpoint",
     "job.paused": "stopped; resumes from its last checkpoint",
     "job.resumed": "asked to run again",

@@ -22,6 +22,9 @@ PREFIXES = {
     "artifact": "art",
     "request": "req",
     "event": "evt",
+    "webhook": "whk",
+    "channel": "chn",
+    "delivery": "dlv",
 }
 
 _ID = re.compile(r"[a-z]{3}_[0-9a-f]{32}")

@@ -9,6 +9,7 @@ from trainshed.domain.lease import LeaseTerms
 from trainshed.domain.resources import Pool
 from trainshed.ports.blobs import Blobs
 from trainshed.ports.bus import Bus
+from trainshed.ports.channel import Channel
 from trainshed.ports.clock import Clock, Ids
 from trainshed.ports.executor import Executor
 from trainshed.ports.secrets import Secrets
@@ -82,3 +83,4 @@ class Deps:
     policy: Policy
     runner_url: str
     public_url: str = ""
+    channels: Mapping[str, Channel] = field(default_factory=dict)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from trainshed.domain.attempt import Attempt
+from trainshed.domain.delivery import Subscription
 from trainshed.domain.job import Job
 from trainshed.domain.people import Account, Key, User
 from trainshed.domain.placement import WaitReason
@@ -101,3 +102,16 @@ class KeyView:
 
     key: Key
     secret: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionView:
+    """Where events go; ``target`` as its owner may see it, ``health`` as ``delivery.health`` says.
+
+    ``secret`` only when just made or rotated.
+    """
+
+    subscription: Subscription
+    target: str
+    health: str
+    secret: str | None = field(default=None, repr=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trainshed.store.link import Link
 from trainshed.store.repos.attempts import SqlAttempts
+from trainshed.store.repos.deliveries import SqlDeliveries
 from trainshed.store.repos.events import SqlEvents
 from trainshed.store.repos.files import SqlFiles
 from trainshed.store.repos.jobs import SqlJobs
@@ -18,8 +19,8 @@ class Repos:
     """All repositories over one Link."""
 
     __slots__ = (
-        "attempts", "events", "files", "jobs", "ledger", "link", "logins", "people", "records",
-        "streams",
+        "attempts", "deliveries", "events", "files", "jobs", "ledger", "link", "logins", "people",
+        "records", "streams",
     )  # fmt: skip
 
     def __init__(self, link: Link) -> None:
@@ -33,6 +34,7 @@ class Repos:
         self.files = SqlFiles(link)
         self.logins = SqlLogins(link)
         self.records = SqlRecords(link)
+        self.deliveries = SqlDeliveries(link)
         self.streams = SqlStreams(link)
 
     def flush(self) -> None:
@@ -99,6 +101,11 @@ class Work:
     def records(self) -> SqlRecords:
         """Idempotency, audit, settings, public ids."""
         return self._alive.records
+
+    @property
+    def deliveries(self) -> SqlDeliveries:
+        """Subscriptions and deliveries."""
+        return self._alive.deliveries
 
     @property
     def streams(self) -> SqlStreams:

@@ -147,6 +147,21 @@ RULES: tuple[tuple[str, str], ...] = (
         " WHERE a.n_files <> COALESCE(f.n, 0) OR a.size_bytes <> COALESCE(f.size, 0)",
     ),
     (
+        "deliveries: {0} is {1} but done_at is {2}",
+        "SELECT id, state, done_at FROM deliveries WHERE (state = 'pending') <> (done_at IS NULL)",
+    ),
+    (
+        "deliveries: {0} belongs to {1}, its subscription to {2}",
+        "SELECT d.id, d.account_id, s.account_id FROM deliveries AS d JOIN subscriptions AS s"
+        " ON s.id = d.subscription_id WHERE s.account_id IS NOT NULL"
+        " AND d.account_id <> s.account_id",
+    ),
+    (
+        "deliveries: the cursor {0} is beyond the last event",
+        "SELECT value FROM meta WHERE key = 'deliveries.cursor'"
+        " AND CAST(value AS BIGINT) > (SELECT COALESCE(MAX(seq), 0) FROM events)",
+    ),
+    (
         "uploads: {0} is complete without content, or has content without being complete",
         "SELECT id FROM uploads WHERE (completed_at IS NULL) <> (md5 IS NULL)",
     ),

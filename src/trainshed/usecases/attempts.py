@@ -236,7 +236,8 @@ def finishing(engine: Engine, attempt_id: str, ending: Ending) -> Callable[[Tx],
         tx.jobs.save(after)
         if after.state is JobState.QUEUED:
             billing.reserve(tx, after, every, engine.pools[after.pool], stamp)
-        tx.events.append(_end_event(after, done, now))
+        for event in _end_events(after, done, now):
+            tx.events.append(event)
         return after
 
     return apply
@@ -258,7 +259,11 @@ _KINDS = {
 }
 
 
-def _end_event(job: Job, attempt: Attempt, now: datetime) -> Event:
+_EVICTIONS = frozenset({Reason.PREEMPTED, Reason.DRAINED})
+
+
+def _end_events(job: Job, attempt: Attempt, now: datetime) -> list[Event]:
+    """What became of the Job, after the eviction that caused it."""
     kind = _KINDS.get(job.state)
     if kind is None:
         kind = "job.retrying" if attempt.state is AttemptState.FAILED else "job.requeued"
@@ -269,16 +274,21 @@ def _end_event(job: Job, attempt: Attempt, now: datetime) -> Event:
         "exit_code": attempt.exit_code,
         "message": attempt.message,
     }
-    return Event(kind, job.account_id, now, job.id, attempt.id, data)
+    evicted = attempt.state is AttemptState.EVICTED and attempt.reason in _EVICTIONS
+    kinds = ["job.evicted", kind] if evicted else [kind]
+    return [Event(k, job.account_id, now, job.id, attempt.id, data) for k in kinds]
 
 
-def delivered(attempt_id: str) -> Callable[[Tx], None]:
+def delivered(engine: Engine, attempt_id: str) -> Callable[[Tx], None]:
     """Return the transaction that clears a checkpoint order: unlike a stop, it is given once."""
+    now = engine.deps.clock.utc_now()
 
     def apply(tx: Tx) -> None:
         attempt = live(tx, attempt_id)
         if attempt.order == "checkpoint":
             _save(tx, replace(attempt, order=None))
+            kind, data = "job.checkpointing", {"attempt": attempt.number}
+            tx.events.append(Event(kind, attempt.account_id, now, attempt.job_id, attempt_id, data))
 
     return apply
 

@@ -11,6 +11,7 @@ from trainshed.domain.attempt import Attempt
 from trainshed.domain.errors import NotFound
 from trainshed.ports.deps import Deps
 from trainshed.ports.executor import Cleans, KeepsEnvironments
+from trainshed.ports.store import Tx
 from trainshed.ports.streams import LOG_STREAMS
 from trainshed.usecases import logs
 from trainshed.usecases.engine import Engine
@@ -18,6 +19,8 @@ from trainshed.usecases.engine import Engine
 #: A runner that has called ``finished`` needs a moment to leave its workspace.
 LEAVE = timedelta(seconds=2)
 GRACE = timedelta(hours=24)
+#: How long a delivery that arrived is listed.
+LISTED = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,13 @@ def tidy(engine: Engine) -> None:
                 _seal(deps, attempt)
             if attempt is None or _gone(attempt, now):
                 executor.clean(attempt_id)
-    deps.store.write(lambda tx: tx.records.purge_remembered(now - _ttl(deps)))
+    deps.store.write(lambda tx: _purge(tx, deps, now))
+
+
+def _purge(tx: Tx, deps: Deps, now: datetime) -> None:
+    """Drop answers and deliveries that are old enough."""
+    tx.records.purge_remembered(now - _ttl(deps))
+    tx.deliveries.purge(now - LISTED)
 
 
 def trim_environments(deps: Deps) -> None:

@@ -12,6 +12,7 @@ from tests.integration.store.make import ACC, NOW, account, add, at, end, job, l
 from trainshed.domain.errors import Conflict, InvalidInput, NotFound, Unavailable
 from trainshed.domain.people import Account
 from trainshed.ports.store import AuditEntry, Remembered, Store, Tx
+from trainshed.store import migrate
 from trainshed.store.engine import open_store
 
 
@@ -114,7 +115,6 @@ def test_schema_is_what_the_tables_say(url: str) -> None:
     from alembic.script import ScriptDirectory
     from sqlalchemy import create_engine
 
-    from trainshed.store import migrate
     from trainshed.store.tables import metadata
 
     open_store(url).close()

@@ -8,6 +8,7 @@ made from these objects; ``sql.py`` takes column names from them, so that the tw
 from __future__ import annotations
 
 from trainshed.store.tables.base import metadata
+from trainshed.store.tables.deliveries import deliveries, subscriptions
 from trainshed.store.tables.files import artifact_files, artifacts, uploads
 from trainshed.store.tables.jobs import attempts, events, job_envs, job_labels, jobs
 from trainshed.store.tables.money import entries, hold_moves, holds
@@ -28,8 +29,9 @@ from trainshed.store.tables.streams import (
 )
 
 __all__ = [
-    "accounts", "artifact_files", "artifacts", "attempts", "audit", "entries", "events",
+    "accounts", "artifact_files", "artifacts", "attempts", "audit", "deliveries", "entries",
+    "events",
     "hold_moves", "holds", "job_envs", "job_labels", "jobs", "keys", "latest_points", "log_chunks",
     "meta", "metadata", "point_rows", "public_ids", "registry_logins", "remembered", "sealed_parts",
-    "sessions", "stream_heads", "uploads", "users",
+    "sessions", "stream_heads", "subscriptions", "uploads", "users",
 ]  # fmt: skip
