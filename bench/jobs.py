@@ -57,12 +57,12 @@ def sandboxed(argv: list[str], n: int) -> float | None:
         return bare(bwrap.arguments(host, box, argv), n)
 
 
-def through(api: Api, argv: list[str], n: int) -> float:
+def through(api: Api, argv: list[str], n: int, **spec: object) -> float:
     """Return jobs per second from the first submit to the last outcome.
 
     Half a CPU each keeps both cores busy while a job starts and ends.
     """
-    body = {"name": "noop", "command": argv, "resources": {"cpus": 0.5}, "max_runtime_s": 60}
+    body = {"name": "noop", "command": argv, "resources": {"cpus": 0.5}, "max_runtime_s": 60} | spec
     begin = time.perf_counter()
     with ThreadPoolExecutor(2) as pool:
         ids = list(pool.map(lambda _: api.ok(api.http.post("/v1/jobs", json=body))["id"], range(n)))

@@ -128,7 +128,8 @@ class Preparing:
         """As ``_prepare``, in a container of the job's image; its pull comes before the clock."""
         job, config, asked = self.job, self.config, self.job.container
         choice = containers.choice(config.host.root, job.sandbox, uid)
-        self.place = workspace.create(self.root, choice.uid, job.resume is not None)
+        resuming = job.resume is not None and not job.volume
+        self.place = workspace.create(self.root, choice.uid, resuming)
         self._open_logs(choice)
         folder, image = f"{self.root}/engine", str(job.environment.get("value"))
         engine = images.find_engine(str(asked.get("engine")), config.engine_env, folder, image)
@@ -139,7 +140,8 @@ class Preparing:
             engine, found, job, self.place, config.library, choice.uid
         )
         inputs = {"inputs": job.inputs, "resume": job.resume}
-        workspace.fetch_all(self.client, self.place, inputs, choice.uid, self._fetching)
+        into = self.place.checkpoints if job.volume else self.place.resume
+        workspace.fetch_all(self.client, self.place, inputs, choice.uid, self._fetching, into)
         prepared_ms = int((monotonic() - self._began) * 1000)
         spawned = self.container.start(self._logs, self._go_on)
         self._began = monotonic()
