@@ -15,7 +15,7 @@ import time
 import zlib
 from dataclasses import replace
 
-from trainshed.runner import build, etc, launch, network, report, workspace
+from trainshed.runner import build, etc, launch, network, preflight, report, workspace
 from trainshed.runner.client import Abandoned, Answer, Changed, Client, Stale, persist
 from trainshed.runner.collect import CollectFailed, Collector, is_empty
 from trainshed.runner.config import SYSTEM_DIRS, Config, prefixes
@@ -170,11 +170,10 @@ class Supervisor:
         job = self._with_environment(choice)
         inputs = {"inputs": job.inputs, "resume": job.resume}
         workspace.fetch_all(self.client, self.place, inputs, choice.uid, self._fetching)
+        self._look_ahead(choice)
         self.network = network.build(config, choice, job, self.say)
         self.job = job = replace(job, api_url=self.network.api_url)
-        box = self._box(choice)
-        tmp = "/tmp" if choice.kind == "bwrap" else self.place.tmp  # noqa: S108
-        env = launch.environment(job, self.place, config.library, tmp)
+        box, env = self._box(choice), self._variables(choice)
         visible = None
         if choice.kind == "bwrap":
             visible = [*SYSTEM_DIRS, *box.readable, *box.writable]
@@ -200,6 +199,17 @@ class Supervisor:
             self._begin_shipping()
         self.job, self._kept = build.prepare(self.config, choice, self.job, self.say, self._wanted)
         return self.job
+
+    def _look_ahead(self, choice: Choice) -> None:
+        """Refuse a script whose framework is not there, before it costs anything."""
+        if self.job.environment.get("framework"):
+            self.letters.begin()
+            box, env = self._box(choice), self._variables(choice)
+            preflight.check(self.config, choice, self.job, box, env)
+
+    def _variables(self, choice: Choice) -> dict[str, str]:
+        tmp = "/tmp" if choice.kind == "bwrap" else self.place.tmp  # noqa: S108
+        return launch.environment(self.job, self.place, self.config.library, tmp)
 
     def _wanted(self) -> bool:
         """Whether nobody has asked for the end yet."""

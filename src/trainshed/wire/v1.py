@@ -65,9 +65,9 @@ class Assignment(Message):
     "minimum": "none"|"partial"|"strong", "read_only": [host paths]}.
     ``limits``: {"millicpus", "memory_bytes", "max_runtime_ms", "log_bytes", "disk_bytes", "pids"}.
     ``environment``: {"kind": "default"|"requirements"|"image", "value": the requirements' text,
-    "framework": null or {"name", "module", "package"}, "mapped": whether ``python`` is the
-    operator's for it, "account": whose, "sdists": bool, "build_s", "max_bytes", "pip": {variables
-    for pip, never logged}}.
+    "framework": null or {"name", "package", "modules": {module: package}}, "mapped": whether
+    ``python`` is the operator's for it, "account": whose, "sdists": bool, "build_s", "max_bytes",
+    "pip": {variables for pip, never logged}}.
     ``checkpoint_every_epochs``: a snapshot each time so many further epochs were reported.
     ``python``: the interpreter that ``python``/``python3`` in the command means. ``system_log``:
     lines the server wants at the head of the ``system`` stream (CPU fallback, network).
