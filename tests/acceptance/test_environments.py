@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.support.index import Index, serving
@@ -66,3 +70,31 @@ def test_a_hostile_line_is_refused_at_submit(shop: tuple[Api, Index], line: str)
     refused = api.http.post("/v1/jobs", json=body)
     assert refused.status_code == 400, refused.text
     assert refused.json()["detail"].startswith(f"Line 2 of the requirements, {line!r}")
+
+
+def test_a_framework_that_is_absent_is_said_before_it_costs(shop: tuple[Api, Index]) -> None:
+    api, _ = shop
+    body = {"command": ["true"], "environment": {"framework": "nosuch"}}
+    refused = api.http.post("/v1/jobs", json=body)
+    assert refused.status_code == 400
+    assert "pytorch" in refused.json()["detail"]
+    environment = {"framework": "tensorflow"}
+    job_id = api.python("import tensorflow", environment=environment, retry={"max_retries": 3})
+    job = api.wait(job_id)
+    assert (job["state"], job["reason"], job["n_attempts"]) == ("FAILED", "environment", 1)
+    assert "'tensorflow'" in job["message"]
+    assert job["captured_ucredits"] == 0
+    assert job["environment"] == {"kind": "default", "value": "", "framework": "tensorflow"}
+
+
+def test_a_framework_by_the_operators_interpreter(tmp_path: Path) -> None:
+    home = tmp_path / "torch-venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(home)], check=True)
+    site = next((home / "lib").iterdir()) / "site-packages"
+    (site / "torch.py").write_text("WORD = 'the operator has it'")
+    mapped = json.dumps({"pytorch": str(home / "bin" / "python")})
+    with running(tmp_path / "data", TRAINSHED_ENVIRONMENTS=mapped) as server:
+        api = Api(server)
+        job_id = api.python("import torch; print(torch.WORD)", environment={"framework": "pytorch"})
+        assert api.wait(job_id)["state"] == "SUCCEEDED", api.logs(job_id, "stderr")
+        assert api.logs(job_id) == b"the operator has it\n"

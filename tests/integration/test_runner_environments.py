@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -198,3 +199,89 @@ def test_those_not_used_for_longest_go_first(place: Shed, index: Index) -> None:
     assert [p.exists() for p in (eldest, middle, newest, half)] == [False, True, True, False]
     place.executor.trim_environments(0)
     assert [p.exists() for p in (middle, newest)] == [False, True]
+
+
+FRAMEWORK = {"name": "pytorch", "package": "torch", "modules": {"torch": "torch", "jax": "jax"}}
+
+
+def with_framework(**more: Any) -> dict[str, Any]:
+    return {"kind": "default", "framework": FRAMEWORK, "mapped": False, "account": "acc_1"} | more
+
+
+def given(code: str) -> dict[str, Any]:
+    data = code.encode()
+    return {
+        "input_bytes": [data],
+        "inputs": [{
+            "path": "train.py", "size_bytes": len(data), "unpack": False,
+            "sha256": hashlib.sha256(data).hexdigest(), "executable": False,
+        }],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "code", ["import torch", "from torch.nn import Linear", "import os, torch.nn as nn, sys"]
+)
+def test_an_absent_framework_costs_nothing(place: Shed, kind: str, code: str) -> None:
+    wants = with_framework(account="acc_without")
+    attempt = place.run(["python", "train.py", "--x"], kind, environment=wants, **given(code))
+    assert attempt.finished is not None
+    assert attempt.finished["cause"] == "environment"
+    assert attempt.started is None
+    assert "'torch'" in attempt.finished["message"]
+    assert "requirements file" in attempt.finished["message"]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "print('ran')",
+        "try:\n    import torch\nexcept ImportError: print('ran')",
+        "print('ran')\ndef later(): import torch",
+        "print('ran')\nif 0: import jax",
+        "print('ran')  # import torch " + "(" * 5000,
+        "import sys; sys.stdout.write('ran\\n')",
+    ],
+)
+def test_what_is_not_needed_is_not_asked_for(place: Shed, code: str) -> None:
+    wants = with_framework(account="acc_without")
+    attempt = place.run(["python", "train.py"], environment=wants, **given(code))
+    assert attempt.text() == "ran\n", attempt.text("stderr")
+
+
+def test_hostile_scripts_are_only_read(place: Shed) -> None:
+    """Neither running, nor crashing the parser, nor hanging it gets past the sandbox."""
+    wants = with_framework(account="acc_without")
+    deep = "x = " + "(" * 100_000 + ")" * 100_000
+    attempt = place.run(["python", "train.py"], environment=wants, **given(deep))
+    assert attempt.finished is not None
+    assert attempt.finished["cause"] in ("exited", "signalled")
+    assert attempt.started is not None
+    attempt = place.run(["python", "nosuch.py"], environment=wants)
+    assert attempt.finished is not None
+    assert attempt.finished["cause"] == "exited"
+
+
+def test_an_environment_of_the_same_account_is_found(place: Shed, index: Index) -> None:
+    index.wheel("torch", "WORD = 'a stand-in'")
+    built_one = place.launch(["true"], environment=wanting(index, "torch", account="acc_torch"))
+    wait_for(lambda: built_one.finished, BUILD_S)
+    code = given("import torch; print(torch.WORD)")
+    mine = with_framework(account="acc_torch")
+    attempt = place.run(["python", "train.py"], environment=mine, **code)
+    assert attempt.text() == "a stand-in\n", attempt.text("system")
+    theirs = with_framework(account="acc_other")
+    other = place.run(["python", "train.py"], environment=theirs, **code)
+    assert other.finished is not None
+    assert other.finished["cause"] == "environment"
+
+
+def test_requirements_that_lack_the_framework_are_named(place: Shed, index: Index) -> None:
+    index.wheel("plain", "")
+    wants = wanting(index, "plain", framework=FRAMEWORK)
+    attempt = place.launch(["python", "train.py"], environment=wants, **given("import torch"))
+    wait_for(lambda: attempt.finished, BUILD_S)
+    assert attempt.finished is not None
+    assert attempt.finished["cause"] == "environment"
+    assert "Add 'torch' to the requirements" in attempt.finished["message"]

@@ -257,6 +257,8 @@ def prepare(
         raise BuildFailed(f"{what}; use the default environment, or a requirements file.")
     elif framework.get("package") and not asked.get("mapped"):
         held = environments.find(root, account, str(framework["package"]))
+        if held is not None:
+            say(f"Environment: the one of yours with {framework['package']!r} that was used last.")
     if held is None:
         return job, None
     return replace(job, python=held.python), held.lock

@@ -98,7 +98,7 @@ def find(root: str, account: str, package: str) -> Held | None:
     found: list[tuple[float, str]] = []
     with contextlib.suppress(OSError), os.scandir(root) as entries:
         for entry in entries:
-            with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                 facts = json.loads(read_text(f"{entry.path}/{COMPLETE}"))
                 if package in facts["packages"] and _owned(entry.path, account):
                     found.append((os.stat(f"{entry.path}/{COMPLETE}").st_mtime, entry.name))

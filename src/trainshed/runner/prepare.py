@@ -98,11 +98,10 @@ class Preparing:
         job = self._with_environment(choice)
         inputs = {"inputs": job.inputs, "resume": job.resume}
         workspace.fetch_all(self.client, self.place, inputs, choice.uid, self._fetching)
+        self._look_ahead(choice)
         self.network = network.build(config, choice, job, self.say)
         self.job = job = replace(job, api_url=self.network.api_url)
-        box = self._box(choice)
-        tmp = "/tmp" if choice.kind == "bwrap" else self.place.tmp  # noqa: S108
-        env = launch.environment(job, self.place, config.library, tmp)
+        box, env = self._box(choice), self._variables(choice)
         visible = None
         if choice.kind == "bwrap":
             visible = [*SYSTEM_DIRS, *box.readable, *box.writable]
@@ -158,6 +157,17 @@ class Preparing:
             self._begin_shipping()
         self.job, self._kept = build.prepare(self.config, choice, self.job, self.say, self._go_on)
         return self.job
+
+    def _look_ahead(self, choice: Choice) -> None:
+        """Refuse a script whose framework is not there, before it costs anything."""
+        if self.job.environment.get("framework"):
+            self.letters.begin()
+            box, env = self._box(choice), self._variables(choice)
+            preflight.check(self.config, choice, self.job, box, env)
+
+    def _variables(self, choice: Choice) -> dict[str, str]:
+        tmp = "/tmp" if choice.kind == "bwrap" else self.place.tmp  # noqa: S108
+        return launch.environment(self.job, self.place, self.config.library, tmp)
 
     def _announce(self, text: str) -> None:
         """Say what takes long, at once, and keep the lease meanwhile."""

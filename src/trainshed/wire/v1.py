@@ -69,10 +69,9 @@ class Assignment(Message):
     "minimum": "none"|"partial"|"strong", "read_only": [host paths]}.
     ``limits``: {"millicpus", "memory_bytes", "max_runtime_ms", "log_bytes", "disk_bytes", "pids"}.
     ``environment``: {"kind": "default"|"requirements"|"image", "value": the requirements' text or
-    the image's name,
-    "framework": null or {"name", "module", "package"}, "mapped": whether ``python`` is the
-    operator's for it, "account": whose, "sdists": bool, "build_s", "max_bytes", "pip": {variables
-    for pip, never logged}}.
+    the image's name, "framework": null or {"name", "package", "modules": {module: package}},
+    "mapped": whether ``python`` is the operator's for it, "account": whose, "sdists": bool,
+    "build_s", "max_bytes", "pip": {variables for pip, never logged}}.
     ``checkpoint_every_epochs``: a snapshot each time so many further epochs were reported.
     ``container``: for the environment kind ``image``: {"name": registry/repository, "reference":
     with its tag or digest, "engine": "auto"|"podman"|"docker", "pull": "missing"|"always"|"never",

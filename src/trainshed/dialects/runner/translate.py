@@ -80,13 +80,16 @@ def environment_of(
     asked: Environment, account_id: str, how: Environments, host_network: bool
 ) -> dict[str, Any]:
     """Return what the runner must know to find or build the environment."""
-    module, package = FRAMEWORKS.get(asked.framework, ("", ""))
-    framework = {"name": asked.framework, "module": module, "package": package}
+    framework = {
+        "name": asked.framework,
+        "package": FRAMEWORKS.get(asked.framework, ("", ""))[1],
+        "modules": dict(FRAMEWORKS.values()),
+    }
     mapped = asked.kind == "default" and asked.framework in how.interpreters
     found: dict[str, Any] = {
         "kind": asked.kind,
         "value": asked.value,
-        "framework": framework if module else None,
+        "framework": framework if asked.framework else None,
         "mapped": mapped,
         "account": account_id,
     }
