@@ -284,3 +284,34 @@ def test_a_channel_that_breaks_is_tried_again_and_tells_no_secret(
     out = capfd.readouterr()
     assert "a channel failed" in out.out + out.err
     assert "canary" not in out.out + out.err + shown["detail"]
+
+
+def test_a_day_of_failing_ends_dead_and_replay_brings_it_back(w: World) -> None:
+    with sinking() as sink:
+        made = post(w, "/webhooks", {"name": "x", "url": sink.url("/ok"), "events": ["job.queued"]})
+        path = f"/webhooks/{made['id']}"
+        w.credits(w.admin)
+        w.submit(w.admin)
+        deliveries.fan_out(w.deps, deliveries.cursor(w.deps))
+        sink.open, begun, hours = False, w.clock.utc_now(), []
+        for _ in range(100):
+            carry(w, len(sink.got) + 1, timeout_s=0.2, sink=sink)
+            hours.append((w.clock.utc_now() - begun).total_seconds() / 3600)
+            (one,) = get(w, f"{path}/deliveries")["items"]
+            if one["state"] == "dead":
+                break
+            w.clock.advance(3600)
+        assert (one["state"], one["tries"], one["status"]) == ("dead", 11, 500)
+        assert hours[-1] >= 24
+        assert {g.id for g in sink.got} == {one["id"]}
+        shown = get(w, path)
+        assert shown["failing_since"]
+        w.clock.advance(3 * 86_400)
+        assert get(w, path)["health"] == "failing"
+        sink.open = True
+        assert post(w, f"{path}/replay") == {"replayed": 1}
+        carry(w, len(sink.got) + 1, sink=sink)
+        (again,) = get(w, f"{path}/deliveries")["items"]
+        assert (again["id"], again["state"], again["tries"]) == (one["id"], "delivered", 1)
+        assert get(w, path)["health"] == "active"
+        assert w.deps.store.verify() == []
