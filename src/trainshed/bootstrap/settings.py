@@ -117,6 +117,8 @@ class Settings(BaseSettings):
     """Most metric points of an attempt."""
     keep_checkpoints: int = 2
     """Checkpoints kept per job beside pinned ones."""
+    retention_days: int = Field(default=0, ge=0, le=36_500)
+    """Days after a job's end until its logs, metrics and files are removed; 0 keeps them."""
     admin_credits: int = 10_000
     """Credits the first admin is granted, as a visible entry."""
     rate_limit_per_minute: int = 6000

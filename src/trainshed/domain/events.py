@@ -22,6 +22,7 @@ KINDS = {
     "job.failed": "ended otherwise, with no retries left",
     "job.cancelled": "ended because it was asked to",
     "job.deleted": "removed with its artifacts; ledger and receipt stay",
+    "job.expired": "old enough: an attempt's logs, metrics and files were removed",
     "job.priority": "its priority was changed",
     "attempt.checkpoint": "a checkpoint was committed",
     "attempt.artifacts": "the output directory was committed",
