@@ -23,6 +23,8 @@ LOOSE = {
     "python software foundation license": "PSF-2.0",
     "mozilla public license 2.0 (mpl 2.0)": "MPL-2.0",
 }  # fmt: skip
+#: An expression such as ``MPL-2.0 AND MIT``, not a whole text.
+SPDX = r"[\w.-]+(?: (?:AND|OR) [\w.-]+)+"
 #: Used as they are, never changed or copied into ours; each would be replaceable.
 NAMED = {
     "hypothesis": "MPL-2.0", "orjson": "MPL-2.0", "pathspec": "MPL-2.0", "tqdm": "MPL-2.0",
@@ -37,14 +39,14 @@ def locked() -> list[str]:
     """Names in the lock, but for what only other systems install."""
     text = (ROOT / "requirements.lock").read_text()
     names = re.findall(r"^([A-Za-z0-9._-]+)==", text, re.MULTILINE)
-    return [name for name in names if name not in ELSEWHERE]
+    return sorted({*names} - ELSEWHERE)
 
 
 def licences(name: str) -> set[str]:
     """Return what a package asks for; an ``OR`` counts as its most permissive side."""
     about = metadata(name)
     field = about.get("License") or ""
-    said = about.get("License-Expression") or (field if " AND " in field else "")
+    said = about.get("License-Expression") or (field if re.fullmatch(SPDX, field) else "")
     if said:
         return {word for part in said.upper().split(" AND ") for word in _choice(part)}
     found = [c.rpartition(" :: ")[2] for c in about.get_all("Classifier") or () if "License" in c]
