@@ -13,7 +13,8 @@ from trainshed.bootstrap.courier import Courier
 from trainshed.domain.attempt import Attempt
 from trainshed.domain.errors import TrainshedError
 from trainshed.domain.states import AttemptState
-from trainshed.usecases import dispatch, housekeeping, reap
+from trainshed.ports.store import After
+from trainshed.usecases import dispatch, housekeeping, reap, retention
 from trainshed.usecases.deliveries import Words
 from trainshed.usecases.engine import Engine
 
@@ -24,6 +25,8 @@ log = structlog.get_logger("trainshed.loops")
 IDLE_S = 1.0
 LOOK_S = 1.0
 HOUSE_S = 5.0
+#: Between two passes over what is old.
+EXPIRE_S = 600.0
 LAUNCHERS = 4
 #: The log warns at this many times ``min_free_bytes``.
 WARN_AT = 4
@@ -37,9 +40,10 @@ class Loops:
     def __init__(self, engine: Engine, words: Mapping[str, Words] | None = None) -> None:
         """Nothing runs before ``start``. ``words``: how dialects tell events, by dialect."""
         self._engine = engine
-        self._threads = ThreadPoolExecutor(LAUNCHERS + 2, thread_name_prefix="engine")
+        self._threads = ThreadPoolExecutor(LAUNCHERS + 3, thread_name_prefix="engine")
         self._tasks: list[asyncio.Task[None]] = []
         self._short = False
+        self._expired: After | None = None
         self._handles: dict[str, Mapping[str, object]] = {}
         self._courier = Courier(engine.deps, self._run, words)
 
@@ -50,7 +54,8 @@ class Loops:
             if attempt.state is AttemptState.LEASED:
                 self._threads.submit(self._launch, attempt)
         out = self._courier
-        for loop in (self._dispatch, self._look, self._house, out.fan_out, out.send):
+        mine = (self._dispatch, self._look, self._house, self._expire)
+        for loop in (*mine, out.fan_out, out.send):
             name = loop.__name__.strip("_")
             self._tasks.append(asyncio.create_task(self._forever(name, loop), name=name))
         return len(taken)
@@ -119,3 +124,8 @@ class Loops:
         await self._run(housekeeping.tidy, self._engine)
         self._warn_of_disk(await self._run(self._engine.deps.blobs.free_bytes))
         await asyncio.sleep(HOUSE_S)
+
+    async def _expire(self) -> None:
+        """Empty what is old, a few a second, until nothing is left."""
+        self._expired = await self._run(retention.expire, self._engine.deps, self._expired)
+        await asyncio.sleep(LOOK_S if self._expired else EXPIRE_S)

@@ -140,6 +140,8 @@ class Settings(BaseSettings):
     """Package index for environments; default `PIP_INDEX_URL`, or pip's own."""
     environments: dict[str, str] = {}
     """Framework (`pytorch`, …) → path of an interpreter that has it."""
+    retention_days: int = Field(default=0, ge=0, le=36_500)
+    """Days after a job's end until its logs, metrics and files are removed; 0 keeps them."""
     admin_credits: int = 10_000
     """Credits the first admin is granted, as a visible entry."""
     rate_limit_per_minute: int = 6000

@@ -113,6 +113,7 @@ def policy(settings: Settings, listen: list[Address], gpus: bool) -> Policy:
         metric_keys_limit=settings.metric_keys_limit,
         metric_points_limit=settings.metric_points_limit,
         keep_checkpoints=settings.keep_checkpoints,
+        retention_s=settings.retention_days * 86_400,
         min_free_bytes=settings.min_free_bytes,
         presign_ttl_s=settings.presign_ttl_s,
         session_ttl_s=settings.session_days * 86_400,

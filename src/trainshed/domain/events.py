@@ -24,6 +24,7 @@ KINDS = {
     "job.failed": "ended otherwise, with no retries left",
     "job.cancelled": "ended because it was asked to",
     "job.deleted": "removed with its artifacts; ledger and receipt stay",
+    "job.expired": "old enough: an attempt's logs, metrics and files were removed",
     "job.priority": "its priority was changed",
     "attempt.checkpointing": "a snapshot of the checkpoint directory is being taken",
     "attempt.checkpoint": "a checkpoint was committed",

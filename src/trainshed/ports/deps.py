@@ -51,6 +51,7 @@ class Policy:
     metric_keys_limit: int = 1000
     metric_points_limit: int = 10_000_000
     keep_checkpoints: int = 2
+    retention_s: int = 0
     min_free_bytes: int = 256 * 1024**2
     presign_ttl_s: int = 900
     session_ttl_s: int = 7 * 86_400

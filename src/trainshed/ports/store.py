@@ -116,6 +116,9 @@ class Jobs(Protocol):
         accounts).
         """
 
+    def built_on_others(self, account_ids: Sequence[str]) -> list[Job]:
+        """Jobs of these accounts that have not ended and use an artifact, or retry a Job."""
+
     def next_due(self, now: datetime) -> datetime | None:
         """The earliest ``not_before`` in the future of a Job that waits for back-off."""
 
@@ -139,6 +142,10 @@ class Attempts(Protocol):
         """By number."""
 
     def of_jobs(self, job_ids: Sequence[str]) -> dict[str, list[Attempt]]: ...
+    def old(self, before: datetime, after: After | None, limit: int) -> list[Attempt]:
+        """Attempts that still hold streams or unpinned artifacts and whose Jobs ended before then,
+        oldest end first, strictly after the cursor (ended_at, id)."""
+
     def renew(self, held: Mapping[str, tuple[int, datetime]]) -> None:
         """Flush ``renewed_at`` of many: attempt id -> (token, renewed_at)."""
 

@@ -89,6 +89,9 @@ class Streams(Protocol):
     def seal(self, attempt_id: str, stream: str, part: Sealed) -> None:
         """Swap the rows of ``part`` for its index row."""
 
+    def forget(self, attempt_id: str) -> bool:
+        """Remove all streams of an Attempt; False if there were none. Blobs are swept later."""
+
     def append_points(self, attempt_id: str, offset: int, points: Sequence[Point]) -> int:
         """As ``append_log``, counting points of the Attempt; also updates ``latest``."""
 

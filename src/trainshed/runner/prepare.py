@@ -9,7 +9,7 @@ import time
 import zlib
 from dataclasses import replace
 
-from trainshed.runner import build, containers, etc, images, launch, network, workspace
+from trainshed.runner import build, containers, etc, images, launch, network, preflight, workspace
 from trainshed.runner.client import Abandoned, Client, Stale
 from trainshed.runner.config import SYSTEM_DIRS, Config, prefixes
 from trainshed.runner.limits import Cgroup, create

@@ -11,7 +11,13 @@ from trainshed.ports.streams import LogChunk, Point, Sealed, StreamInfo
 from trainshed.store import packing, sql
 from trainshed.store.link import Link
 from trainshed.store.mapping import micros, moment
-from trainshed.store.tables import log_chunks, point_rows, sealed_parts, stream_heads
+from trainshed.store.tables import (
+    latest_points,
+    log_chunks,
+    point_rows,
+    sealed_parts,
+    stream_heads,
+)
 
 #: The stream under which the points of an Attempt are counted.
 METRICS = "metrics"
@@ -47,6 +53,12 @@ _AFTER = (
     "SELECT start, name, n, packed FROM point_rows"
     " WHERE attempt_id = ? AND start >= ? AND start < ? ORDER BY start, name"
 )
+
+_FORGET = tuple(
+    " ".join(("DELETE FROM", table.name, "WHERE attempt_id = ?"))
+    for table in (log_chunks, sealed_parts, point_rows, latest_points)
+)
+_FORGET_HEADS = "DELETE FROM stream_heads WHERE attempt_id = ?"
 
 
 class SqlStreams:
@@ -128,6 +140,12 @@ class SqlStreams:
             "UPDATE stream_heads SET sealed_to = ? WHERE attempt_id = ? AND stream = ?",
             (end, attempt_id, stream),
         )
+
+    def forget(self, attempt_id: str) -> bool:
+        """Remove all of an Attempt; False if there was nothing."""
+        for statement in _FORGET:
+            self._link.run(statement, (attempt_id,))
+        return self._link.run(_FORGET_HEADS, (attempt_id,)) > 0
 
     def append_points(self, attempt_id: str, offset: int, points: Sequence[Point]) -> int:
         """Pack what is new, one row for each key."""

@@ -146,7 +146,8 @@ def request_checkpoint(deps: Deps, principal: Principal, job_id: str) -> None:
 
 
 def delete(deps: Deps, principal: Principal, job_id: str) -> None:
-    """Remove an ended Job and its artifacts; ledger, receipt and audit stay (D14).
+    """Remove an ended Job with its logs, metrics and artifacts; ledger, receipt and audit stay
+    (D14).
 
     Raises:
         IllegalTransition: it has not ended: cancel it first.
@@ -159,6 +160,8 @@ def delete(deps: Deps, principal: Principal, job_id: str) -> None:
             raise IllegalTransition(f"The job is {job.state}; cancel it before deleting it.")
         for artifact in tx.files.artifacts(job_id):
             tx.files.delete_artifact(artifact.id)
+        for attempt in tx.attempts.of_job(job_id):
+            tx.streams.forget(attempt.id)
         tx.jobs.save(replace(job, deleted_at=now))
         _note(tx, job, "job.deleted", now)
         _audit(tx, principal, "job.delete", job_id, now)

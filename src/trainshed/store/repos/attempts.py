@@ -7,6 +7,7 @@ from datetime import datetime
 
 from trainshed.domain.attempt import Attempt
 from trainshed.domain.errors import Conflict, NotFound
+from trainshed.ports.store import After
 from trainshed.store import claim, sql
 from trainshed.store.link import Link
 from trainshed.store.mapping import LIVE_STATES, attempt_changes, attempt_from, attempt_row, micros
@@ -31,6 +32,19 @@ _RUNNING = " ".join(
     (
         "SELECT account_id,", _USED.format(end="renewed_at"), "FROM attempts WHERE", LIVE,
         "AND renewed_at > ? AND started_at IS NOT NULL GROUP BY account_id",
+    )
+)  # fmt: skip
+
+_OLD = " ".join(
+    (
+        "SELECT", sql.columns(attempts, "a"),
+        "FROM attempts AS a JOIN jobs AS j ON j.id = a.job_id",
+        "WHERE a.ended_at < ? AND (a.ended_at, a.id) > (?, ?)",
+        "AND j.outcome IS NOT NULL AND j.ended_at < ? AND",
+        "(EXISTS (SELECT 1 FROM stream_heads AS h WHERE h.attempt_id = a.id)",
+        "OR EXISTS (SELECT 1 FROM artifacts AS f WHERE f.job_id = a.job_id",
+        "AND f.attempt_id = a.id AND f.pinned = 0))",
+        "ORDER BY a.ended_at, a.id LIMIT ?",
     )
 )  # fmt: skip
 
@@ -96,6 +110,12 @@ class SqlAttempts:
             rows.append((renewed, attempt_id, token, renewed))
         if rows:
             self._link.many(claim.RENEW, rows)
+
+    def old(self, before: datetime, after: After | None, limit: int) -> list[Attempt]:
+        """What retention may empty."""
+        since = (micros(after.created_at), after.id) if after else (0, "")
+        at = micros(before)
+        return [attempt_from(r) for r in self._link.all(_OLD, (at, *since, at, limit))]
 
     def usage(self, since: datetime) -> dict[str, float]:
         """Core-seconds by account."""

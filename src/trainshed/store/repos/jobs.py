@@ -11,6 +11,7 @@ from trainshed.domain.errors import Conflict, IllegalTransition, NotFound
 from trainshed.domain.job import Job
 from trainshed.domain.placement import Candidate
 from trainshed.domain.resources import Resources
+from trainshed.domain.states import TERMINAL_JOB, JobState
 from trainshed.ports.store import After, JobFilter
 from trainshed.store import claim, sql
 from trainshed.store.link import Link, Row
@@ -30,6 +31,7 @@ _INSERT_ENV = sql.insert(job_envs)
 _INSERT_LABEL = sql.insert(job_labels)
 _SAVE = sql.update(jobs, JOB_MUTABLE, "WHERE id = ?")
 _BY_ID = "WHERE id IN"
+_UNFINISHED = tuple(s.value for s in JobState if s not in TERMINAL_JOB)
 
 
 class SqlJobs:
@@ -103,6 +105,16 @@ class SqlJobs:
         """Count what comes first."""
         place = (-job.spec.priority, micros(job.created_at), job.id)
         return int(self._link.scalar(claim.N_AHEAD, place))
+
+    def built_on_others(self, account_ids: Sequence[str]) -> list[Job]:
+        """Unfinished Jobs that begin from another's work."""
+        query = sql.select(
+            jobs, "WHERE", sql.inside("account_id", len(account_ids)),
+            "AND", sql.inside("state", len(_UNFINISHED)),
+            "AND deleted_at IS NULL AND (retry_of IS NOT NULL OR spec LIKE ?)",
+        )  # fmt: skip
+        values = (*account_ids, *_UNFINISHED, '%"artifact"%')
+        return [job_from(r) for r in self._link.all(query, values)]
 
     def next_due(self, now: datetime) -> datetime | None:
         """The end of the next back-off."""
