@@ -89,6 +89,10 @@ class Settings(BaseSettings):
     """Run GPU jobs on CPUs where there is no GPU: `auto` is on for loopback."""
     require_isolation: bool = True
     """Refuse to run jobs at level `none` once a second person has an account."""
+    preemption: Literal["on", "off"] = "on"
+    """Evict running jobs for ones of strictly higher priority that do not fit beside them."""
+    preempt_min_run_s: float = Field(default=60.0, ge=0, le=86_400)
+    """How long a job may run before one of higher priority evicts it."""
     pools: list[PoolSetting] = Field(default_factory=default_pools)
     """Priced pools; one must be `local-cpu`."""
     cpus: float | None = None

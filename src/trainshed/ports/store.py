@@ -21,6 +21,7 @@ from trainshed.domain.job import Job
 from trainshed.domain.ledger import Balance, Entry, Hold, Unit
 from trainshed.domain.people import Account, Key, Session, User
 from trainshed.domain.placement import Candidate
+from trainshed.domain.preemption import Running
 from trainshed.ports.streams import Streams
 
 T = TypeVar("T")
@@ -105,9 +106,16 @@ class Jobs(Protocol):
     def counts(self, account_id: str | None) -> dict[str, int]:
         """Number of Jobs by state."""
 
-    def candidates(self, now: datetime, per_account: int) -> list[Candidate]:
-        """Jobs that could be placed now (intent run, no outcome, no live Attempt, back-off over):
-        of each account the first ``per_account`` by priority descending, then created_at, id."""
+    def waiting(self) -> list[str]:
+        """Ids of the accounts that have Jobs that could be placed (intent run, no outcome, no live
+        Attempt)."""
+
+    def lanes(self, account_id: str, after: str, limit: int) -> list[str]:
+        """Names of the account's lanes (placeable Jobs of equal priority and resources) behind
+        the name ``after``, best priority first."""
+
+    def head(self, account_id: str, lane: str, now: datetime, limit: int) -> list[Candidate]:
+        """The first of a lane whose back-off is over, by created_at, id."""
 
     def n_ahead(self, job: Job) -> int:
         """How many placeable Jobs come before this one by priority, created_at, id (all
@@ -132,6 +140,9 @@ class Attempts(Protocol):
         (nothing changed) otherwise. Every write for an Attempt goes through here (law 4)."""
 
     def live(self) -> list[Attempt]: ...
+    def running(self) -> list[Running]:
+        """All live Attempts with what placement must know of their Jobs, oldest lease first."""
+
     def live_of(self, job_id: str) -> Attempt | None: ...
     def of_job(self, job_id: str) -> list[Attempt]:
         """By number."""
@@ -246,7 +257,7 @@ class Files(Protocol):
 
 
 class Records(Protocol):
-    """Idempotency, audit, public ids and settings that must survive."""
+    """Idempotency, audit, public ids, drains, offices and settings that must survive."""
 
     def remember(self, entry: Remembered) -> Remembered | None:
         """Insert it unless the (account, key) exists; then return what is there instead."""
@@ -260,6 +271,22 @@ class Records(Protocol):
     ) -> list[AuditEntry]: ...
     def get_meta(self, key: str) -> str | None: ...
     def set_meta(self, key: str, value: str) -> None: ...
+    def drain(self, offer_id: str, at: datetime, actor: str) -> None:
+        """Let the offer take nothing new; a drain that is there already stays."""
+
+    def undrain(self, offer_id: str) -> None: ...
+    def drained(self) -> dict[str, datetime]:
+        """Offer id -> since when it takes nothing new."""
+
+    def hold_office(self, name: str, holder: str, now: datetime, ttl_s: float) -> int:
+        """Take or keep what only one server may do at a time, for ``ttl_s`` from ``now``; return
+        the number of the holder's term, 0 if another holds the office. Called again in the
+        transaction of what the office is for, it fences: the same number means that nobody
+        else held it in between."""
+
+    def leave_office(self, name: str, holder: str) -> None:
+        """Give it up, if it is the holder's."""
+
     def public_id(self, dialect: str, kind: str, object_id: str) -> str | None: ...
     def object_id(self, dialect: str, kind: str, public_id: str) -> str | None: ...
     def bind_public_id(

@@ -66,6 +66,7 @@ def live(tx: Tx, attempt_id: str) -> Attempt:
 
 def beginning(engine: Engine, attempt_id: str) -> Callable[[Tx], Work]:
     """Return the transaction that moves to STARTING and loads the work; asking twice is fine."""
+    now = engine.deps.clock.utc_now()
     _renew(engine, attempt_id)
 
     def apply(tx: Tx) -> Work:
@@ -81,6 +82,11 @@ def beginning(engine: Engine, attempt_id: str) -> Callable[[Tx], Work]:
                 resumed_step=resume.step if resume else None,
             )
             _save(tx, attempt)
+            if resume is not None:
+                data = {"attempt": attempt.number, "artifact_id": resume.id, "step": resume.step}
+                tx.events.append(
+                    Event("job.resuming", job.account_id, now, job.id, attempt_id, data)
+                )
         return Work(
             attempt=attempt,
             job=job,
@@ -135,9 +141,12 @@ def heartbeat(engine: Engine, attempt_id: str) -> str | None:
     Raises:
         StaleLease: the lease is gone.
     """
-    order = engine.deps.store.read(lambda tx: live(tx, attempt_id).order)
+    attempt = engine.deps.store.read(lambda tx: live(tx, attempt_id))
+    if engine.leases.get(attempt_id) is None:
+        # Another server placed it, or has ended: whoever hears its runner renews its lease.
+        engine.leases.grant(attempt, engine.deps.clock.monotonic(), engine.deps.clock.utc_now())
     _renew(engine, attempt_id)
-    return order
+    return attempt.order
 
 
 def collect(engine: Engine, attempt_id: str, draft: Artifact, runtime_ms: int) -> Artifact:
@@ -215,10 +224,17 @@ _KINDS = {
 }
 
 
+_AGAIN = {
+    AttemptState.FAILED: "job.retrying",
+    AttemptState.LOST: "job.requeued",
+    AttemptState.EVICTED: "job.evicted",
+}
+
+
 def _end_event(job: Job, attempt: Attempt, now: datetime) -> Event:
     kind = _KINDS.get(job.state)
     if kind is None:
-        kind = "job.retrying" if attempt.state is AttemptState.FAILED else "job.requeued"
+        kind = _AGAIN[attempt.state]
     data = {
         "attempt": attempt.number,
         "attempt_state": str(attempt.state),
@@ -249,11 +265,11 @@ def _commit(tx: Tx, named: Artifact, attempt_id: str, runtime_ms: int, engine: E
         if a.digest == artifact.digest and a.attempt_id == attempt_id
     ]
     checkpoint = artifact.kind is ArtifactKind.CHECKPOINT
+    if same:
+        return same[0]
     if checkpoint:
         covered = max(attempt.checkpoint_ms, runtime_ms)
         _save(tx, replace(attempt, checkpoint_ms=covered))
-    if same:
-        return same[0]
     tx.files.insert_artifact(artifact)
     if checkpoint:
         _prune(tx, attempt.job_id, engine.deps.policy.keep_checkpoints)

@@ -1,7 +1,6 @@
 """What the API answers, as frozen dataclasses. ``raw`` is the JSON object as it came.
 
-Units are in the names: ``*_s`` seconds, ``*_ms`` milliseconds, ``*_bytes``, ``*_ucredits``
-(10⁶ are one credit). Times are aware datetimes in UTC.
+Units are in the names; 10⁶ ``*_ucredits`` are one credit. Times are aware datetimes in UTC.
 """
 
 from __future__ import annotations
@@ -151,6 +150,8 @@ class Plan(Model):
     hold_ucredits: int = 0
     fallback: bool = False
     starts: WaitReason | None = None
+    position: int = 0
+    estimated_start_at: datetime | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -388,6 +389,7 @@ class Offer(Model):
     gpus: int = 0
     free: dict[str, Any] = field(default_factory=dict)
     price_ucredits: int | None = None
+    drained_at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,6 +30,7 @@ from trainshed_client.models import (
     MetricPoint,
     MetricSeries,
     MetricSummary,
+    Offer,
     Offers,
     Plan,
     Receipt,
@@ -201,7 +202,9 @@ class BlockingCredits:
     def holds(self, *, limit: int | None = None) -> Iterator[Hold]: ...
 
 class BlockingOfferList:
+    def drain(self, offer_id: str) -> Offer: ...
     def list(self) -> Offers: ...
+    def undrain(self, offer_id: str) -> Offer: ...
 
 class BlockingEvents:
     def follow(self, *, after_seq: int | None = None) -> Iterator[Event]: ...
