@@ -151,6 +151,7 @@ class _Room:
         self.known: dict[Resources, bool] = {}
         self.full: set[tuple[Resources, int]] = set()
         self.kept: dict[int, list[_Kept]] = {}
+        self.promised: dict[int, list[Resources]] = {}
         self.reserved = False
         self.claim: tuple[Candidate, int] | None = None
 
@@ -211,7 +212,7 @@ class _Room:
         if not able:
             return False
         best = min(able, key=lambda i: self._tightness(one, self.free[i]))
-        self._keep(best, one, self.now)
+        self.promised.setdefault(best, []).append(one.resources)
         return True
 
     def _evict(self, one: Candidate) -> bool:
@@ -236,7 +237,7 @@ class _Room:
         for victim in chosen:
             at = self.busy[i].index(victim.use)
             self.busy[i][at] = replace(victim.use, leaving=True)
-        self._keep(i, one, self.now)
+        self.promised.setdefault(i, []).append(one.resources)
         return True
 
     def _enough(self, i: int, want: Resources) -> Callable[[Sequence[Victim]], bool]:
@@ -250,8 +251,8 @@ class _Room:
         free = self.free[i]
         for use in (*(u for u in self.busy[i] if u.leaving), *(v.use for v in victims)):
             free = free.without(use)
-        for kept in self.kept.get(i, ()):
-            free = free.less(kept.want)
+        for want in (*(k.want for k in self.kept.get(i, ())), *self.promised.get(i, ())):
+            free = free.less(want)
         return free
 
     def _reserve(self, one: Candidate) -> None:
@@ -260,10 +261,7 @@ class _Room:
         could = [i for i, idle in enumerate(self.idle) if self._fits(want, idle)]
         best = min(could, key=lambda i: (missing(want, self.free[i]), self.free[i].offer.id))
         self.reserved = True
-        self._keep(best, one, self._start_at(best, want))
-
-    def _keep(self, i: int, one: Candidate, start_at: datetime | None) -> None:
-        self.kept.setdefault(i, []).append(_Kept(one.resources, start_at))
+        self.kept.setdefault(best, []).append(_Kept(want, self._start_at(best, want)))
 
     def _start_at(self, i: int, want: Resources) -> datetime | None:
         """When ``want`` fits an offer at the latest, by the declared ends of what runs there."""
@@ -279,14 +277,22 @@ class _Room:
 
     def _open(self, i: int, one: Candidate) -> Free:
         """What is free of an offer to ``one``: not what is kept for those who start before it
-        would end.
+        would end, nor what those need beside the room that is being left for them.
         """
         free = self.free[i]
         ends_at = self.now + timedelta(seconds=one.max_runtime_s)
         for kept in self.kept.get(i, ()):
             if kept.start_at is None or ends_at > kept.start_at:
                 free = free.less(kept.want)
-        return free
+        if i not in self.promised:
+            return free
+        coming = self._coming(i, ())
+        return Free(
+            free.offer,
+            min(free.millicpus, coming.millicpus),
+            min(free.memory_bytes, coming.memory_bytes),
+            free.devices[: len(coming.devices)],
+        )
 
     def _tightness(self, one: Candidate, free: Free) -> tuple[bool, int, int, int, int, str]:
         """Least is best: no GPUs for those who want none, the pool asked for, then the cheapest,
