@@ -46,6 +46,7 @@ NO_BODY = {
     "POST /logout", "POST /keys/{key_id}/rotate", "POST /jobs/{job_id}/cancel",
     "POST /jobs/{job_id}/pause", "POST /jobs/{job_id}/resume", "POST /jobs/{job_id}/retry",
     "POST /jobs/{job_id}/checkpoint", "PUT /signed/{token}",
+    "POST /offers/{offer_id}/drain", "POST /offers/{offer_id}/undrain",
 }  # fmt: skip
 
 
