@@ -1,7 +1,8 @@
 """A hypothesis state machine over the use cases, against a pure model of what users were promised.
 
-Submit, place, start, finish, cancel, pause, resume, lose, restart, clock jumps, repeated and late
-messages, in any order: after each step the model agrees and every invariant of the store holds.
+Submit, place, start, finish, cancel, pause, resume, preempt, drain, lose, restart, clock jumps,
+repeated and late messages, in any order: after each step the model agrees and every invariant of
+the store holds.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -29,12 +31,14 @@ from trainshed.domain.errors import IllegalTransition, PaymentRequired, StaleLea
 from trainshed.domain.job import JobSpec
 from trainshed.domain.resources import Resources
 from trainshed.domain.retry import RetryPolicy
-from trainshed.usecases import attempts, control, dispatch, queries, reap
+from trainshed.ports.deps import Policy
+from trainshed.usecases import attempts, control, dispatch, drains, queries, reap
 from trainshed.usecases.engine import Engine
 from trainshed.usecases.leases import Leases
 from trainshed.usecases.submit import SubmitJob, submit
 
 CREDITS = 40_000_000
+POLICY = Policy(min_free_bytes=0, preempt_min_run_s=5)
 SOAK = os.environ.get("TRAINSHED_SOAK") == "1"
 
 
@@ -47,6 +51,7 @@ class Model:
     outcome: str | None = None
     attempts: list[str] = field(default_factory=list)
     retries_left: int = 0
+    priority: int = 0
 
     @property
     def state(self) -> str:
@@ -68,8 +73,9 @@ class Platform(RuleBasedStateMachine):
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
         home = Path(self.folder.name)
-        self.engine, self.clock, self.executor = make_engine(home, self.fresh())
-        self.who = principal_with_credits(self.engine, CREDITS)
+        self.engine, self.clock, self.executor = make_engine(home, self.fresh(), POLICY)
+        self.who = replace(principal_with_credits(self.engine, CREDITS), operator=True)
+        self.drained = False
         self.model: dict[str, Model] = {}
 
     def teardown(self) -> None:
@@ -80,11 +86,16 @@ class Platform(RuleBasedStateMachine):
         found = self.engine.deps.store.read(lambda tx: tx.attempts.live_of(job))
         return found.id if found else None
 
-    @rule(target=jobs, cpus=st.sampled_from([500, 1000, 2000]), retries=st.integers(0, 2))
-    def submit_job(self, cpus: int, retries: int) -> object:
+    @rule(
+        target=jobs,
+        cpus=st.sampled_from([500, 1000, 2000]),
+        retries=st.integers(0, 2),
+        priority=st.sampled_from([0, 0, 3, 5]),
+    )
+    def submit_job(self, cpus: int, retries: int, priority: int) -> object:
         spec = JobSpec(
             command=("true",), resources=Resources(cpus), max_runtime_s=3600 * 4,
-            retry=RetryPolicy(retries, 5.0),
+            retry=RetryPolicy(retries, 5.0), priority=priority,
         )  # fmt: skip
         before = queries_balance(self.engine, self.who.account_id)
         need = 4 * cpus * 1000
@@ -94,12 +105,22 @@ class Platform(RuleBasedStateMachine):
             assert before < need
             return multiple()
         assert before >= need
-        self.model[view.job.id] = Model(retries_left=retries)
+        self.model[view.job.id] = Model(retries_left=retries, priority=priority)
         return view.job.id
 
     @rule()
     def place(self) -> None:
-        for attempt in dispatch.lease(self.engine):
+        before = self.orders()
+        now = self.clock.utc_now()
+        leased = dispatch.lease(self.engine)
+        for job, (order, leased_at) in self.orders().items():
+            if order == "preempt" and before[job][0] != order:
+                waiting = [m for m in self.model.values() if m.state == "QUEUED" and not m.live]
+                assert any(m.priority > self.model[job].priority for m in waiting)
+                assert (now - leased_at).total_seconds() >= POLICY.preempt_min_run_s
+            assert not self.drained or order is not None
+        assert not (self.drained and leased)
+        for attempt in leased:
             model = self.model[attempt.job_id]
             assert model.intent == "run"
             assert model.outcome is None
@@ -107,6 +128,36 @@ class Platform(RuleBasedStateMachine):
             model.live = "LEASED"
             model.attempts.append(attempt.id)
             dispatch.launch(self.engine, attempt)
+
+    def orders(self) -> dict[str, tuple[str | None, datetime]]:
+        """What each running Attempt was told last, and since when it has its lease."""
+        found = self.engine.deps.store.read(lambda tx: tx.attempts.live())
+        return {a.job_id: (a.order, a.leased_at) for a in found}
+
+    @rule(job=jobs, ms=st.integers(0, 10**6))
+    def leave(self, job: str, ms: int) -> None:
+        """The runner obeys an eviction."""
+        attempt, model = self.live_attempt(job), self.model[job]
+        if attempt is None or model.live != "RUNNING":
+            return
+        order = attempts.heartbeat(self.engine, attempt)
+        if order not in ("preempt", "drain"):
+            return
+        ending = Ending("signalled", signal=15, stopped_by=order, runtime_ms=ms)
+        done = attempts.finish(self.engine, attempt, ending)
+        model.live = None
+        assert model.intent == "run"
+        self.settle_infrastructure(model)
+        assert done.outcome is None or len(model.attempts) >= 10
+        tried = queries.attempts(self.engine.deps, self.who, job)[-1]
+        assert str(tried.state) == "EVICTED"
+        assert tried.billable_ms <= tried.checkpoint_ms
+
+    @rule(drained=st.booleans())
+    def drain(self, drained: bool) -> None:
+        change = drains.drain if drained else drains.undrain
+        change(self.engine.deps, self.who, "local")
+        self.drained = drained
 
     @rule(job=jobs)
     def start(self, job: str) -> None:

@@ -22,7 +22,8 @@ from trainshed.domain.job import JobSpec
 from trainshed.domain.people import Principal
 from trainshed.domain.retry import RetryPolicy
 from trainshed.http.ratelimit import LoginThrottle
-from trainshed.ports.store import JobFilter, Remembered
+from trainshed.ports.records import Remembered
+from trainshed.ports.store import JobFilter
 from trainshed.ports.streams import Point
 from trainshed.store.sqlite import connect
 from trainshed.store.tables import metadata

@@ -14,7 +14,7 @@ from trainshed.domain.attempt import Attempt
 from trainshed.domain.errors import TrainshedError
 from trainshed.domain.states import AttemptState
 from trainshed.ports.store import After
-from trainshed.usecases import dispatch, housekeeping, reap, retention
+from trainshed.usecases import dispatch, housekeeping, office, reap, retention
 from trainshed.usecases.deliveries import Words
 from trainshed.usecases.engine import Engine
 
@@ -44,21 +44,34 @@ class Loops:
         self._tasks: list[asyncio.Task[None]] = []
         self._short = False
         self._expired: After | None = None
+        self._term = self._taken = 0
         self._handles: dict[str, Mapping[str, object]] = {}
         self._courier = Courier(engine.deps, self._run, words)
 
     async def start(self) -> int:
         """Take over what runs, then start; return how many Attempts were taken over."""
-        taken = await self._run(reap.take_over, self._engine)
-        for attempt in taken:
-            if attempt.state is AttemptState.LEASED:
-                self._threads.submit(self._launch, attempt)
+        await self._lead()
+        taken = self._taken
         out = self._courier
         mine = (self._dispatch, self._look, self._house, self._expire)
         for loop in (*mine, out.fan_out, out.send):
             name = loop.__name__.strip("_")
             self._tasks.append(asyncio.create_task(self._forever(name, loop), name=name))
-        return len(taken)
+        return taken
+
+    async def _lead(self) -> bool:
+        """Return whether this server is the dispatcher. Where it has just become it, it takes
+        over what runs first.
+        """
+        term = await self._run(office.lead, self._engine)
+        if term and term != self._term:
+            found = await self._run(reap.take_over, self._engine)
+            for attempt in found:
+                if attempt.state is AttemptState.LEASED:
+                    self._threads.submit(self._launch, attempt)
+            self._taken = len(found)
+        self._term = term
+        return bool(term)
 
     async def stop(self) -> None:
         """Stop placing and looking; running jobs go on without us."""
@@ -68,6 +81,8 @@ class Loops:
         await self._courier.stop()
         await asyncio.to_thread(self._threads.shutdown, True)
         await asyncio.to_thread(self._save)
+        await asyncio.to_thread(reap.flush, self._engine)
+        await asyncio.to_thread(office.leave, self._engine)
 
     async def _run(self, fn: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, fn, *args)
@@ -88,9 +103,9 @@ class Loops:
     async def _dispatch(self) -> None:
         wake = asyncio.ensure_future(self._engine.deps.bus.wait("queue", IDLE_S))
         await asyncio.sleep(0)
-        leased = await self._run(dispatch.lease, self._engine)
-        for attempt in leased:
-            self._threads.submit(self._launch, attempt)
+        if await self._lead():
+            for attempt in await self._run(dispatch.lease, self._engine):
+                self._threads.submit(self._launch, attempt)
         await wake
 
     def _launch(self, attempt: Attempt) -> None:
@@ -100,7 +115,8 @@ class Loops:
             log.exception("launch failed")
 
     async def _look(self) -> None:
-        await self._run(reap.look, self._engine)
+        if self._term:
+            await self._run(reap.look, self._engine)
         await self._run(reap.flush, self._engine)
         await self._run(self._save)
         await asyncio.sleep(LOOK_S)
@@ -121,7 +137,8 @@ class Loops:
         self._short = short
 
     async def _house(self) -> None:
-        await self._run(housekeeping.tidy, self._engine)
+        if self._term:
+            await self._run(housekeeping.tidy, self._engine)
         self._warn_of_disk(await self._run(self._engine.deps.blobs.free_bytes))
         await asyncio.sleep(HOUSE_S)
 

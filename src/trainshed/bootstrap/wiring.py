@@ -25,7 +25,7 @@ from trainshed.ports.deps import Deps, Environments, Policy
 from trainshed.ports.executor import Executor
 from trainshed.ports.store import Store
 from trainshed.store.engine import open_store
-from trainshed.usecases.engine import Engine
+from trainshed.usecases.engine import Engine, Seat
 from trainshed.usecases.leases import Leases
 
 #: Job uids lie far above those of people and of containers' subordinate ranges.
@@ -118,6 +118,8 @@ def policy(settings: Settings, listen: list[Address], gpus: bool) -> Policy:
         presign_ttl_s=settings.presign_ttl_s,
         session_ttl_s=settings.session_days * 86_400,
         admin_grant_ucredits=settings.admin_credits * 1_000_000,
+        preemption=settings.preemption == "on",
+        preempt_min_run_s=settings.preempt_min_run_s,
         first_uid=first_uid(settings.data),
         container_engine=settings.container_engine,
         image_pull=settings.image_pull,
@@ -223,7 +225,7 @@ def build(settings: Settings, listen: list[Address], public_url: str) -> Engine:
         public_url=public_url,
         channels=channels(settings, listen, public_url),
     )
-    return Engine(deps, Leases(decided.lease))
+    return Engine(deps, Leases(decided.lease), Seat(deps.ids.token(16)))
 
 
 def interpreter() -> str:

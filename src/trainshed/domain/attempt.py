@@ -89,6 +89,9 @@ _CAUSES = {
     "environment": Reason.ENVIRONMENT,
     "collect_failed": Reason.COLLECT_FAILED,
 }
+#: Orders that end an Attempt; a checkpoint order does not.
+STOPS = frozenset({"cancel", "pause", "preempt", "drain"})
+
 _ORDERS = {"pause": Reason.PAUSED, "preempt": Reason.PREEMPTED, "drain": Reason.DRAINED}
 
 

@@ -7,6 +7,7 @@ half-life, so that yesterday's heavy user is not shut out tomorrow.
 ``AGEING_S`` seconds, up to the highest priority anyone waits with: it stands beside an endless
 stream of priority 100 after 100 minutes. Only one Job of an account is lifted in a round, and
 never above the top, so ageing cannot turn one account's long queue against another's first Job.
+A Job that ran and was queued again ages from then on: an evicted one does not take its room back.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ class Waits(Protocol):
     def priority(self) -> int: ...
     @property
     def created_at(self) -> datetime: ...
+    @property
+    def since(self) -> datetime: ...
 
 
 W = TypeVar("W", bound=Waits)
@@ -126,10 +129,10 @@ def _levels(waiting: Sequence[W], now: datetime) -> Iterator[tuple[W, int]]:
     oldest: dict[str, W] = {}
     for one in waiting:
         first = oldest.setdefault(one.account_id, one)
-        if (one.created_at, one.job_id) < (first.created_at, first.job_id):
+        if (one.since, one.job_id) < (first.since, first.job_id):
             oldest[one.account_id] = one
     for one in waiting:
         aged = 0
         if oldest[one.account_id] is one:
-            aged = int(max((now - one.created_at).total_seconds(), 0.0) / AGEING_S)
+            aged = int(max((now - one.since).total_seconds(), 0.0) / AGEING_S)
         yield one, min(one.priority + aged, top)

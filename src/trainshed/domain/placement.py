@@ -5,53 +5,34 @@ The order is ``fairshare.turns``: priority with ageing, then the account whose t
 
 **Reservation.** The first Job that does not fit now, though it would on the idle machine, keeps
 its best offer: at once against Jobs of lower effective priority, and against all others once it
-has waited ``RESERVE_AFTER_S``. Others may pass it (backfill) with what it does not need. One
-offer is kept at a time, the one with the least missing; what is missing there can only shrink.
+has waited ``RESERVE_AFTER_S``. Others may pass it (backfill) with what it does not need, or with
+all of it if they end before it could start by the running Attempts' declared run times.
+
+**Eviction.** A Job that does not fit may have Attempts of strictly lower priority stopped
+(``preemption``). What they leave is kept for it from then on, as is room that others were
+already asked to leave.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
-from trainshed.domain.errors import ImpossibleRequest
 from trainshed.domain.fairshare import turns
-from trainshed.domain.resources import (
-    GIB,
-    MIN_MEMORY,
-    MIN_MILLICPUS,
-    Free,
-    Offer,
-    Pool,
-    Resources,
-    Use,
-    free_of,
-    shortfall,
-)
+from trainshed.domain.preemption import Victim, cheapest
+from trainshed.domain.resources import Free, Offer, Pool, Resources, Use, free_of, shortfall
 
 #: Seconds after which a Job that does not fit reserves against Jobs of its own priority too.
 RESERVE_AFTER_S = 300.0
 
-#: Every wait reason with what it means; the documentation is generated from this table.
-WAIT_CODES = {
-    "ready": "fits now; placed in the next round",
-    "starting": "placed; its process is being started",
-    "backoff": "waits after a failure; the detail says until when",
-    "no_capacity": "does not fit beside what runs now; says what is short and what would fit",
-    "behind_others": "fits, but others come first",
-    "reserved": "fits, but the room is kept for a larger job that has waited longer",
-    "paused": "paused by request",
-    "no_executor": "nothing that could run it is connected",
-}
-
-_WORDS = {"cpus": "CPUs", "memory": "memory", "gpus": "GPUs", "gpu_type": "GPU type"}
-
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A Job that could be placed now. ``max_runtime_s`` is how long it runs at the most."""
+    """A Job that could be placed now. ``max_runtime_s`` is how long it runs at the most;
+    ``queued_at`` is when it was queued again, if it ran before.
+    """
 
     job_id: str
     account_id: str
@@ -60,6 +41,12 @@ class Candidate:
     priority: int
     created_at: datetime
     max_runtime_s: int
+    queued_at: datetime | None = None
+
+    @property
+    def since(self) -> datetime:
+        """Since when it has waited without a break."""
+        return self.queued_at or self.created_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +64,11 @@ class Placement:
 
 
 @dataclass(frozen=True, slots=True)
-class WaitReason:
-    """Why a Job still waits: ``code`` of WAIT_CODES, and in ``fix`` the smallest change that would
-    start it ("" where there is none).
-    """
+class Round:
+    """What one round decides: who starts where, and which Attempts must make room."""
 
-    code: str
-    detail: str
-    fix: str
+    placements: list[Placement]
+    evictions: list[Victim]
 
 
 def place(
@@ -96,27 +80,49 @@ def place(
     weights: Mapping[str, float],
     now: datetime,
     cpu_fallback: bool,
-) -> list[Placement]:
+    drained: Collection[str] = (),
+    victims: Sequence[Victim] = (),
+) -> Round:
     """Decide one round; the same input gives the same answer in whatever order it is listed.
 
     ``usage`` is recent core-seconds by account (a GPU as 8 cores), ``weights`` 1 where absent.
     Where the pool asked for has no room, a GPU Job that may run in others takes the cheapest.
+    Nothing starts on ``drained`` offers. ``victims`` are those who may be evicted; their uses
+    are among ``uses``.
     """
-    room = _Room(offers, uses, pools, falls_back(offers, cpu_fallback))
-    able = [c for c in candidates if room.possible(c.resources)]
+    able = [o for o in offers if o.id not in drained]
+    room = _Room(able, uses, pools, falls_back(offers, cpu_fallback), now, victims)
     placements: list[Placement] = []
-    for one, level in turns(able, usage, weights, now, placements):
+    possible = [c for c in candidates if room.possible(c.resources)]
+    for one, level in turns(possible, usage, weights, now, placements):
         made = room.take(one, level)
         if made is not None:
             placements.append(made)
         else:
-            room.blocked(one, level, (now - one.created_at).total_seconds())
-    return placements
+            room.blocked(one, level)
+    return Round(placements, room.evicted)
 
 
 def falls_back(offers: Sequence[Offer], cpu_fallback: bool) -> bool:
     """Return whether GPU Jobs run on CPUs here: allowed, and no machine has a GPU (D10)."""
     return cpu_fallback and not any(o.devices for o in offers)
+
+
+def fitting(
+    offers: Sequence[Offer], uses: Sequence[Use], drained: Collection[str], cpu_fallback: bool
+) -> Callable[[Resources], bool]:
+    """Return the question whether something fits beside what runs now."""
+    fallback = falls_back(offers, cpu_fallback)
+    frees = [free_of(o, list(uses)) for o in offers if o.id not in drained]
+    return lambda want: any(shortfall(want, f, fallback) is None for f in frees)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """Room kept for ``want``, which starts at ``start_at`` at the latest (None: unknown)."""
+
+    want: Resources
+    start_at: datetime | None
 
 
 class _Room:
@@ -128,18 +134,26 @@ class _Room:
         uses: Sequence[Use],
         pools: Mapping[str, Pool],
         fallback: bool,
+        now: datetime,
+        victims: Sequence[Victim],
     ) -> None:
         by_offer: dict[str, list[Use]] = defaultdict(list)
         for use in uses:
             by_offer[use.offer_id].append(use)
-        self.free = [free_of(offer, by_offer[offer.id]) for offer in offers]
+        self.busy = [by_offer[offer.id] for offer in offers]
+        self.free = [free_of(o, taken) for o, taken in zip(offers, self.busy, strict=True)]
         self.idle = [free_of(offer, []) for offer in offers]
         self.price = {name: pool.price_ucredits for name, pool in pools.items()}
         self.fallback = fallback
+        self.now = now
+        self.victims = [[v for v in victims if v.use.offer_id == o.id] for o in offers]
+        self.evicted: list[Victim] = []
         self.known: dict[Resources, bool] = {}
-        self.full: set[Resources] = set()
-        self.kept: tuple[int, Resources] | None = None
-        self.claim: tuple[Resources, int] | None = None
+        self.full: set[tuple[Resources, int]] = set()
+        self.kept: dict[int, list[_Kept]] = {}
+        self.promised: dict[int, list[Resources]] = {}
+        self.reserved = False
+        self.claim: tuple[Candidate, int] | None = None
 
     def possible(self, want: Resources) -> bool:
         """Whether an idle offer could hold ``want``."""
@@ -152,52 +166,132 @@ class _Room:
 
     def take(self, one: Candidate, level: int) -> Placement | None:
         """Place ``one`` on the offer it fits best and use that room up; None if none has room."""
-        if self.claim is not None and self.kept is None and self.claim[1] > level:
-            self._keep(self.claim[0])
+        if self.claim is not None and not self.reserved and self.claim[1] > level:
+            self._reserve(self.claim[0])
         want = one.resources
-        if want in self.full:
+        # Room only shrinks within a round: whoever asks the same need not be tried again.
+        asked = (want, one.max_runtime_s if self.kept else 0)
+        if asked in self.full or (want, 0) in self.full:
             return None
-        fits = [i for i in range(len(self.free)) if self._fits(want, self._open(i))]
+        fits = [i for i in range(len(self.free)) if self._fits(want, self._open(i, one))]
         if not fits:
-            # Room only shrinks within a round: whoever asks the same need not be tried again.
-            self.full.add(want)
+            self.full.add(asked)
             return None
         best = min(fits, key=lambda i: self._tightness(one, self.free[i]))
         free = self.free[best]
         fell = want.gpus > 0 and not free.offer.devices
         devices = free.devices[: 0 if fell else want.gpus]
         offer = free.offer
-        self.free[best] = free.after(Use(offer.id, want.millicpus, want.memory_bytes, devices))
+        ends_at = self.now + timedelta(seconds=one.max_runtime_s)
+        use = Use(offer.id, want.millicpus, want.memory_bytes, devices, ends_at)
+        self.free[best] = free.after(use)
+        self.busy[best].append(use)
         return Placement(
             one.job_id, offer.id, offer.executor, offer.pool,
             want.millicpus, want.memory_bytes, devices, fell,
         )  # fmt: skip
 
-    def blocked(self, one: Candidate, level: int, waited_s: float) -> None:
-        """Note that ``one`` did not fit: it may reserve, now or against lower levels."""
-        if self.kept is not None or (self.claim is not None and waited_s < RESERVE_AFTER_S):
+    def blocked(self, one: Candidate, level: int) -> None:
+        """Note that ``one`` did not fit: room that is being left may be kept for it, others may
+        be evicted for it, or it may reserve, now or against lower levels.
+        """
+        if self._leaving(one) or self._evict(one) or self.reserved:
             return
-        if waited_s >= RESERVE_AFTER_S:
-            self._keep(one.resources)
-        else:
-            self.claim = (one.resources, level)
+        if (self.now - one.since).total_seconds() >= RESERVE_AFTER_S:
+            self._reserve(one)
+        elif self.claim is None:
+            self.claim = (one, level)
 
-    def _keep(self, want: Resources) -> None:
+    def _leaving(self, one: Candidate) -> bool:
+        """Keep room for ``one`` where those asked to leave make enough; False where none is."""
+        able = [
+            i
+            for i, busy in enumerate(self.busy)
+            if any(u.leaving for u in busy) and self._fits(one.resources, self._coming(i, ()))
+        ]
+        if not able:
+            return False
+        best = min(able, key=lambda i: self._tightness(one, self.free[i]))
+        self.promised.setdefault(best, []).append(one.resources)
+        return True
+
+    def _evict(self, one: Candidate) -> bool:
+        """Choose whom to stop for ``one`` so that least work is lost; False if nobody may be."""
+        found: tuple[tuple[int, int, str], int, tuple[Victim, ...]] | None = None
+        for i, there in enumerate(self.victims):
+            lower = [v for v in there if v.priority < one.priority]
+            if not lower or not self._fits(one.resources, self.idle[i]):
+                continue
+            chosen = cheapest(lower, self._enough(i, one.resources))
+            if chosen is not None:
+                loss = sum(v.unsaved_ms for v in chosen)
+                cost = (loss, len(chosen), self.free[i].offer.id)
+                if found is None or cost < found[0]:
+                    found = (cost, i, chosen)
+        if found is None:
+            return False
+        _, i, chosen = found
+        self.evicted += chosen
+        gone = {v.attempt_id for v in chosen}
+        self.victims[i] = [v for v in self.victims[i] if v.attempt_id not in gone]
+        for victim in chosen:
+            at = self.busy[i].index(victim.use)
+            self.busy[i][at] = replace(victim.use, leaving=True)
+        self.promised.setdefault(i, []).append(one.resources)
+        return True
+
+    def _enough(self, i: int, want: Resources) -> Callable[[Sequence[Victim]], bool]:
+        """Return the question whether ``want`` fits an offer once some victims have left it."""
+        return lambda some: self._fits(want, self._coming(i, some))
+
+    def _coming(self, i: int, victims: Sequence[Victim]) -> Free:
+        """What an offer will have once the leaving and ``victims`` have left, beside what is
+        kept there.
+        """
+        free = self.free[i]
+        for use in (*(u for u in self.busy[i] if u.leaving), *(v.use for v in victims)):
+            free = free.without(use)
+        for want in (*(k.want for k in self.kept.get(i, ())), *self.promised.get(i, ())):
+            free = free.less(want)
+        return free
+
+    def _reserve(self, one: Candidate) -> None:
+        """Keep the offer with the least missing for ``one``: what is missing can only shrink."""
+        want = one.resources
         could = [i for i, idle in enumerate(self.idle) if self._fits(want, idle)]
         best = min(could, key=lambda i: (missing(want, self.free[i]), self.free[i].offer.id))
-        self.kept = (best, want)
+        self.reserved = True
+        self.kept.setdefault(best, []).append(_Kept(want, self._start_at(best, want)))
 
-    def _open(self, i: int) -> Free:
-        """What is free of an offer and not reserved."""
+    def _start_at(self, i: int, want: Resources) -> datetime | None:
+        """When ``want`` fits an offer at the latest, by the declared ends of what runs there."""
         free = self.free[i]
-        if self.kept is None or self.kept[0] != i:
+        known = [(self.now if u.leaving else u.ends_at, u) for u in self.busy[i]]
+        for ends_at, use in sorted(
+            ((at, u) for at, u in known if at is not None), key=lambda row: row[0]
+        ):
+            free = free.without(use)
+            if self._fits(want, free):
+                return ends_at
+        return None
+
+    def _open(self, i: int, one: Candidate) -> Free:
+        """What is free of an offer to ``one``: not what is kept for those who start before it
+        would end, nor what those need beside the room that is being left for them.
+        """
+        free = self.free[i]
+        ends_at = self.now + timedelta(seconds=one.max_runtime_s)
+        for kept in self.kept.get(i, ()):
+            if kept.start_at is None or ends_at > kept.start_at:
+                free = free.less(kept.want)
+        if i not in self.promised:
             return free
-        want = self.kept[1]
+        coming = self._coming(i, ())
         return Free(
             free.offer,
-            max(free.millicpus - want.millicpus, 0),
-            max(free.memory_bytes - want.memory_bytes, 0),
-            free.devices[want.gpus :],
+            min(free.millicpus, coming.millicpus),
+            min(free.memory_bytes, coming.memory_bytes),
+            free.devices[: len(coming.devices)],
         )
 
     def _tightness(self, one: Candidate, free: Free) -> tuple[bool, int, int, int, int, str]:
@@ -225,126 +319,3 @@ def missing(want: Resources, free: Free) -> float:
     if want.gpus and free.offer.devices:
         gaps.append(max(want.gpus - len(free.devices), 0) / want.gpus)
     return sum(gaps)
-
-
-def explain(
-    candidate: Candidate,
-    offers: Sequence[Offer],
-    uses: Sequence[Use],
-    n_ahead: int,
-    cpu_fallback: bool,
-    reserved: bool = False,
-) -> WaitReason:
-    """Return why a placeable Job still waits. ``reserved``: the caller knows that a round passed
-    it over although it would have fitted.
-    """
-    if not offers:
-        return WaitReason(
-            "no_executor", "No machine is connected.", "Wait for one, or ask the operator."
-        )
-    want, fallback = candidate.resources, falls_back(offers, cpu_fallback)
-    idle = [free_of(o, []) for o in offers]
-    could = [f.offer for f in idle if shortfall(want, f, fallback) is None]
-    if not could:
-        near = min(idle, key=lambda f: (_misfit(want, f, fallback), f.offer.id))
-        return _short(want, near, fallback, "even when idle", "")
-    frees = [free_of(o, list(uses)) for o in could]
-    queue = "1 job comes first." if n_ahead == 1 else f"{n_ahead} jobs come first."
-    if all(shortfall(want, f, fallback) is not None for f in frees):
-        near = min(frees, key=lambda f: (missing(want, f), f.offer.id))
-        return _short(want, near, fallback, "free now", f" {queue}" if n_ahead > 0 else "")
-    if reserved:
-        return WaitReason(
-            "reserved", "The room is kept for a larger job that has waited longer.",
-            "Wait, or raise its priority.",
-        )  # fmt: skip
-    if n_ahead > 0:
-        return WaitReason("behind_others", queue, "Wait, or raise its priority.")
-    return WaitReason("ready", "It fits; it is placed in the next round.", "")
-
-
-def _misfit(want: Resources, free: Free, fallback: bool) -> tuple[int, float]:
-    """How far off an offer is: with the GPU asked for, with another, with none."""
-    if want.gpus and not free.offer.devices and not fallback:
-        return (2, missing(want, free))
-    return (int(shortfall(want, free, fallback) == "gpu_type"), missing(want, free))
-
-
-def _short(want: Resources, free: Free, fallback: bool, when: str, behind: str) -> WaitReason:
-    """Name what is short on the nearest offer, how much there is, and what would fit."""
-    on_gpus = want.gpus > 0 and not (fallback and not free.offer.devices)
-    short: list[tuple[str, str, str]] = []
-    if on_gpus and want.gpu_type not in (None, free.offer.gpu_type):
-        there = free.offer.gpu_type or "none"
-        short.append(("gpu_type", str(want.gpu_type), there))
-    if on_gpus and want.gpus > len(free.devices):
-        short.append(("gpus", str(want.gpus), str(len(free.devices))))
-    if want.millicpus > free.millicpus:
-        short.append(("cpus", _cpus(want.millicpus), _cpus(free.millicpus)))
-    if want.memory_bytes > free.memory_bytes:
-        short.append(("memory", _size(want.memory_bytes), _size(free.memory_bytes)))
-    detail = "; ".join(f"{_WORDS[k]}: {asked} wanted, {there} {when}" for k, asked, there in short)
-    usable = [f"{_WORDS[k]} to {there}" for k, _, there in short if _usable(k, free)]
-    if len(usable) == len(short):
-        verb = "or wait for running jobs to end." if when == "free now" else "or add a machine."
-        fix = f"Lower {' and '.join(usable)}, {verb}"
-    else:
-        fix = "Wait for running jobs to end." if when == "free now" else "Add a machine with more."
-    return WaitReason("no_capacity", f"{detail}.{behind}", fix)
-
-
-def _usable(kind: str, free: Free) -> bool:
-    """Whether what there is of ``kind`` could be asked for instead."""
-    there = {
-        "cpus": free.millicpus >= MIN_MILLICPUS,
-        "memory": free.memory_bytes >= MIN_MEMORY,
-        "gpus": len(free.devices) > 0,
-    }
-    return there.get(kind, False)
-
-
-def check_possible(
-    resources: Resources, offers: Sequence[Offer], pools: Mapping[str, Pool], cpu_fallback: bool
-) -> None:
-    """Refuse what could never start, even with every machine idle. Without any offer nothing is
-    known: such a Job is accepted and waits with ``no_executor``.
-
-    Raises:
-        ImpossibleRequest: ``extra['largest']`` is the nearest machine, idle: ``{cpus,
-            memory_bytes, gpus, gpu_type, vram_bytes, pool, gpu_types}``, the last of all machines.
-    """
-    fallback = falls_back(offers, cpu_fallback)
-    idle = [free_of(o, []) for o in offers]
-    if not idle or any(shortfall(resources, f, fallback) is None for f in idle):
-        return
-    near = min(idle, key=lambda f: (_misfit(resources, f, fallback), f.offer.id))
-    offer = near.offer
-    kind = shortfall(resources, near, fallback)
-    gpus = f"{len(offer.devices)} × {offer.gpu_type}" if offer.devices else "no GPU"
-    raise ImpossibleRequest(
-        "No machine could ever run this. The largest that comes near has"
-        f" {_cpus(offer.millicpus)} CPUs, {_size(offer.memory_bytes)} of memory and {gpus};"
-        " ask for no more than that.",
-        field="resources.memory_bytes" if kind == "memory" else f"resources.{kind}",
-        largest={
-            "cpus": offer.millicpus / 1000,
-            "memory_bytes": offer.memory_bytes,
-            "gpus": len(offer.devices),
-            "gpu_type": offer.gpu_type,
-            "vram_bytes": pools[offer.pool].vram_bytes if offer.pool in pools else 0,
-            "pool": offer.pool,
-            "gpu_types": sorted({o.gpu_type for o in offers if o.gpu_type and o.devices}),
-        },
-    )
-
-
-def _cpus(millicpus: int) -> str:
-    return f"{max(millicpus, 0) / 1000:.3f}".rstrip("0").rstrip(".")
-
-
-def _size(n_bytes: int) -> str:
-    """Rounded down: what is named must fit when it is asked for."""
-    n_bytes = max(n_bytes, 0)
-    if n_bytes >= GIB:
-        return f"{n_bytes * 100 // GIB / 100:g} GiB"
-    return f"{n_bytes // 1024**2} MiB"

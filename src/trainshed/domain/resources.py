@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from trainshed.domain.errors import InvalidInput
 
@@ -80,12 +81,17 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What one live lease occupies of an Offer."""
+    """What one live lease occupies of an Offer.
+
+    ``ends_at``: when it ends at the latest, None if unknown; ``leaving``: it was asked to stop.
+    """
 
     offer_id: str
     millicpus: int
     memory_bytes: int
     devices: tuple[str, ...] = ()
+    ends_at: datetime | None = None
+    leaving: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +110,25 @@ class Free:
             self.millicpus - use.millicpus,
             self.memory_bytes - use.memory_bytes,
             tuple(d for d in self.devices if d not in use.devices),
+        )
+
+    def without(self, use: Use) -> Free:
+        """Return what is left once ``use`` has ended."""
+        freed = {*self.devices, *use.devices}
+        return Free(
+            self.offer,
+            self.millicpus + use.millicpus,
+            self.memory_bytes + use.memory_bytes,
+            tuple(d for d in self.offer.devices if d in freed),
+        )
+
+    def less(self, want: Resources) -> Free:
+        """Return what is left beside room kept for ``want``; never below nothing."""
+        return Free(
+            self.offer,
+            max(self.millicpus - want.millicpus, 0),
+            max(self.memory_bytes - want.memory_bytes, 0),
+            self.devices[want.gpus :],
         )
 
 

@@ -14,7 +14,8 @@ from starlette.responses import Response
 from trainshed.domain.errors import IdempotencyConflict, InvalidInput
 from trainshed.domain.people import Principal
 from trainshed.ports.deps import Deps
-from trainshed.ports.store import Remembered, Tx
+from trainshed.ports.records import Remembered
+from trainshed.ports.store import Tx
 
 HEADER = "idempotency-key"
 MAX_KEY = 255

@@ -57,6 +57,8 @@ class Policy:
     session_ttl_s: int = 7 * 86_400
     idempotency_ttl_s: int = 172_800
     admin_grant_ucredits: int = 10_000_000_000
+    preemption: bool = True
+    preempt_min_run_s: float = 60.0
     first_uid: int = 200_000
     container_engine: str = "auto"
     image_pull: str = "missing"

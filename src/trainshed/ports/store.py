@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from trainshed.domain.artifact import Artifact, ArtifactKind, BlobRef
 from trainshed.domain.attempt import Attempt
@@ -23,6 +23,8 @@ from trainshed.domain.job import Job
 from trainshed.domain.ledger import Balance, Entry, Hold, Unit
 from trainshed.domain.people import Account, Key, Session, User
 from trainshed.domain.placement import Candidate
+from trainshed.domain.preemption import Running
+from trainshed.ports.records import Records
 from trainshed.ports.streams import Streams
 
 T = TypeVar("T")
@@ -64,32 +66,6 @@ class Upload:
     completed_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Remembered:
-    """The first answer to an Idempotency-Key. ``status`` 0 means still in flight."""
-
-    account_id: str
-    key: str
-    fingerprint: str
-    status: int
-    body: bytes
-    created_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class AuditEntry:
-    """One line of the hash-chained audit log; ``seq`` and ``chain`` are given by the store."""
-
-    at: datetime
-    actor: str
-    account_id: str
-    action: str
-    target: str
-    data: Mapping[str, Any] = field(default_factory=dict)
-    seq: int = 0
-    chain: str = ""
-
-
 class Jobs(Protocol):
     """Jobs. ``env`` is the sealed environment; it is read by the assignment alone."""
 
@@ -107,9 +83,16 @@ class Jobs(Protocol):
     def counts(self, account_id: str | None) -> dict[str, int]:
         """Number of Jobs by state."""
 
-    def candidates(self, now: datetime, per_account: int) -> list[Candidate]:
-        """Jobs that could be placed now (intent run, no outcome, no live Attempt, back-off over):
-        of each account the first ``per_account`` by priority descending, then created_at, id."""
+    def waiting(self) -> list[str]:
+        """Ids of the accounts that have Jobs that could be placed (intent run, no outcome, no live
+        Attempt)."""
+
+    def lanes(self, account_id: str, after: str, limit: int) -> list[str]:
+        """Names of the account's lanes (placeable Jobs of equal priority and resources) behind
+        the name ``after``, best priority first."""
+
+    def head(self, account_id: str, lane: str, now: datetime, limit: int) -> list[Candidate]:
+        """The first of a lane whose back-off is over, by created_at, id."""
 
     def n_ahead(self, job: Job) -> int:
         """How many placeable Jobs come before this one by priority, created_at, id (all
@@ -137,6 +120,9 @@ class Attempts(Protocol):
         (nothing changed) otherwise. Every write for an Attempt goes through here (law 4)."""
 
     def live(self) -> list[Attempt]: ...
+    def running(self) -> list[Running]:
+        """All live Attempts with what placement must know of their Jobs, oldest lease first."""
+
     def live_of(self, job_id: str) -> Attempt | None: ...
     def of_job(self, job_id: str) -> list[Attempt]:
         """By number."""
@@ -266,29 +252,6 @@ class Logins(Protocol):
 
     def delete(self, account_id: str, registry: str) -> bool:
         """False if there was none."""
-
-
-class Records(Protocol):
-    """Idempotency, audit, public ids and settings that must survive."""
-
-    def remember(self, entry: Remembered) -> Remembered | None:
-        """Insert it unless the (account, key) exists; then return what is there instead."""
-
-    def complete(self, account_id: str, key: str, status: int, body: bytes) -> None: ...
-    def forget(self, account_id: str, key: str) -> None: ...
-    def purge_remembered(self, before: datetime) -> int: ...
-    def audit(self, entry: AuditEntry) -> None: ...
-    def audit_page(
-        self, account_id: str | None, before_seq: int | None, limit: int
-    ) -> list[AuditEntry]: ...
-    def get_meta(self, key: str) -> str | None: ...
-    def set_meta(self, key: str, value: str) -> None: ...
-    def public_id(self, dialect: str, kind: str, object_id: str) -> str | None: ...
-    def object_id(self, dialect: str, kind: str, public_id: str) -> str | None: ...
-    def bind_public_id(
-        self, dialect: str, kind: str, public_id: str, object_id: str, account_id: str
-    ) -> bool:
-        """False if that public id is taken: draw another."""
 
 
 class Deliveries(Protocol):

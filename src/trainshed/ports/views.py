@@ -9,9 +9,11 @@ from datetime import datetime
 from trainshed.domain.attempt import Attempt
 from trainshed.domain.delivery import Subscription
 from trainshed.domain.job import Job
+from trainshed.domain.outlook import Outlook
 from trainshed.domain.people import Account, Key, User
-from trainshed.domain.placement import WaitReason
 from trainshed.domain.resources import Free, Pool
+from trainshed.domain.states import JobState, Reason
+from trainshed.domain.waiting import WaitReason
 from trainshed.ports.streams import Bucket, Point
 
 
@@ -33,6 +35,20 @@ class JobView:
         """The newest Attempt."""
         return self.attempts[-1] if self.attempts else None
 
+    @property
+    def evicted(self) -> bool:
+        """Whether it waits to run again after the platform stopped it: preempted or drained."""
+        one = self.attempt
+        waits = self.job.state is JobState.QUEUED
+        return waits and one is not None and one.reason in (Reason.PREEMPTED, Reason.DRAINED)
+
+    @property
+    def resuming(self) -> bool:
+        """Whether it was placed again, and its process has not started yet."""
+        one = self.attempt
+        placed = self.job.state is JobState.QUEUED and one is not None and one.live
+        return placed and one is not None and one.number > 1
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -53,6 +69,7 @@ class PlanView:
     hold_ucredits: int
     fallback: bool
     starts: WaitReason
+    outlook: Outlook
     notes: tuple[str, ...] = ()
 
 
@@ -80,10 +97,13 @@ class SeriesView:
 
 @dataclass(frozen=True, slots=True)
 class OfferView:
-    """An offer, what is free of it, and its pool's price."""
+    """An offer, what is free of it, and its pool's price. ``drained_at``: since when it takes
+    nothing new.
+    """
 
     free: Free
     pool: Pool
+    drained_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

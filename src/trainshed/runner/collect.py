@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from trainshed.runner.client import RETRY_STATUS, Changed, Client, Silent, Stale
+from trainshed.runner.system import monotonic
 from trainshed.wire.v1 import Collected
 
 MAX_FILES = 100_000
@@ -52,10 +53,15 @@ class Entry:
 
 @dataclass(slots=True)
 class Snapshot:
-    """A listed directory. ``skipped``: what is no regular file, or has no keepable name."""
+    """A listed directory. ``skipped``: what is no regular file, or has no keepable name.
+
+    ``newest_ns``: when a file of it was last changed, by the kernel's own word (ctime), which
+    the job cannot set.
+    """
 
     entries: list[Entry] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    newest_ns: int = 0
 
     @property
     def key(self) -> tuple[Entry, ...]:
@@ -105,6 +111,7 @@ def _walk(folder: int, prefix: str, depth: int, found: Snapshot) -> None:
                     _walk(below, f"{path}/", depth + 1, found)
                 elif stat.S_ISREG(facts.st_mode) and keepable(path):
                     found.entries.append(_entry(path, facts))
+                    found.newest_ns = max(found.newest_ns, facts.st_ctime_ns)
                 else:
                     found.skipped.append(path)
                 if len(found.entries) > MAX_FILES:
@@ -168,8 +175,12 @@ def _unchanged(fd: int, entry: Entry) -> None:
 class Collector:
     """Sends directories of one Attempt. Remembers what was committed, to send nothing twice."""
 
-    def __init__(self, client: Client, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, client: Client, say: Callable[[str], None], began: float | None = None
+    ) -> None:
+        """``began``: the monotonic second at which the user's process started."""
         self._client = client
+        self._began = began
         self._say = say
         self._last: dict[str, tuple[Entry, ...]] = {}
         self._sent: dict[Entry, dict[str, Any]] = {}
@@ -209,12 +220,19 @@ class Collector:
         if kind == "checkpoint" and listing(root).key != found.key:
             raise Changed
         step = step_of(root, found) if kind == "checkpoint" else None
-        message = Collected(kind, files, runtime_ms, step)
+        message = Collected(kind, files, self._covers(found, runtime_ms), step)
         answer = self._client.call("POST", "artifacts", message.to_json())
         if answer.status not in (200, 201):
             raise CollectFailed(_refusal(kind, answer.json().get("detail"), answer.status))
         self._last[kind] = found.key
         return True
+
+    def _covers(self, found: Snapshot, runtime_ms: int) -> int:
+        """Return the run time that the files hold: until the newest was written, not until now."""
+        if self._began is None:
+            return runtime_ms
+        age_s = max(time.time_ns() - found.newest_ns, 0) / 1e9
+        return min(runtime_ms, max(0, round((monotonic() - self._began - age_s) * 1000)))
 
     def _send(self, root: str, entry: Entry) -> dict[str, Any]:
         known = self._sent.get(entry)

@@ -140,8 +140,8 @@ class Supervisor(Preparing):
             self._answering = True
             self.letters.also("started", self._answer_started)
         self._snapshots = Snapshots(
-            Collector(self.client.again(), self.say), self.place, self.box, self.runtime_ms,
-            self.job.checkpoint_every_s, self.job.limits.get("disk_bytes", 0),
+            Collector(self.client.again(), self.say, self._began), self.place, self.box,
+            self.runtime_ms, self.job.checkpoint_every_s, self.job.limits.get("disk_bytes", 0),
         )  # fmt: skip
         if self.job.checkpoint_every_s:
             self._snapshots.begin()

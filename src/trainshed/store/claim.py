@@ -23,14 +23,26 @@ WITH RECURSIVE waiting(account_id) AS (
 SELECT account_id FROM waiting WHERE account_id IS NOT NULL
 """  # noqa: S608  constants only
 
-#: The head of one account's queue: a walk of ``ix_jobs_placeable`` that stops at the limit.
+#: The lanes of one account from a given one on, best priority first: one index probe a lane.
+LANES = f"""
+WITH RECURSIVE lanes(lane) AS (
+    SELECT MIN(lane) FROM jobs WHERE account_id = ? AND lane > ? AND {PLACEABLE}
+    UNION ALL
+    SELECT (SELECT MIN(jobs.lane) FROM jobs
+            WHERE jobs.account_id = ? AND jobs.lane > lanes.lane AND {PLACEABLE})
+    FROM lanes WHERE lanes.lane IS NOT NULL
+)
+SELECT lane FROM lanes WHERE lane IS NOT NULL LIMIT ?
+"""  # noqa: S608  constants only
+
+#: The head of one lane: a walk of ``ix_jobs_placeable`` that stops at the limit.
 #: ``not_before`` is in the index, so Jobs in back-off are passed over without touching them.
-QUEUE_HEAD = f"""
+LANE_HEAD = f"""
 SELECT id, account_id, millicpus, memory_bytes, gpus, gpu_type, pool, rank, created_at,
-       max_runtime_s
+       max_runtime_s, not_before
 FROM jobs
-WHERE account_id = ? AND {PLACEABLE} AND (not_before IS NULL OR not_before <= ?)
-ORDER BY rank, created_at, id
+WHERE account_id = ? AND lane = ? AND {PLACEABLE} AND (not_before IS NULL OR not_before <= ?)
+ORDER BY created_at, id
 LIMIT ?
 """  # noqa: S608  constants only
 
@@ -64,6 +76,17 @@ MARK_LIVE = "UPDATE jobs SET live = ? WHERE id = ? AND live <> ?"
 
 #: All leases: a walk of the partial index of live Attempts.
 LIVE_ATTEMPTS = sql.select(attempts, "WHERE", LIVE, "ORDER BY leased_at, id")
+
+#: All leases with what placement must know of their Jobs.
+RUNNING = " ".join(
+    (
+        "SELECT", sql.columns(attempts, "a"), ", j.rank, j.max_runtime_s, j.infrastructure_used,"
+        " (SELECT COALESCE(SUM(e.billable_ms), 0) FROM attempts AS e"
+        "  WHERE e.job_id = a.job_id AND e.number < a.number)",
+        "FROM attempts AS a JOIN jobs AS j ON j.id = a.job_id WHERE", f"a.{LIVE}",
+        "ORDER BY a.leased_at, a.id",
+    )
+)  # fmt: skip
 LIVE_OF_JOB = sql.select(attempts, "WHERE job_id = ? AND", LIVE)
 
 #: Serialise the money of one account. NO KEY: a Job being inserted holds a key-share lock on the
@@ -114,6 +137,19 @@ SETTLE_TRY = sql.update(
     ("state", "next_at", "done_at", "status", "detail", "response", "took_ms"),
     "WHERE id = ? AND tries = ? AND", PENDING,
 )  # fmt: skip
+
+#: Take an office that is free or expired, or keep one's own. The condition and the write are one
+#: statement: of two who try, the second waits for the first and then finds it taken. The term
+#: grows when the holder changes, so that whoever lost it meanwhile can tell.
+HOLD_OFFICE = """
+INSERT INTO offices (name, holder, term, expires_at) VALUES (?, ?, 1, ?)
+ON CONFLICT (name) DO UPDATE SET
+    term = offices.term + CASE WHEN offices.holder = excluded.holder THEN 0 ELSE 1 END,
+    holder = excluded.holder, expires_at = excluded.expires_at
+WHERE offices.holder = excluded.holder OR offices.expires_at < ?
+"""
+OFFICE_TERM = "SELECT term FROM offices WHERE name = ? AND holder = ?"
+LEAVE_OFFICE = "UPDATE offices SET expires_at = 0 WHERE name = ? AND holder = ?"
 
 #: One number for the lock under which sequence numbers are given on PostgreSQL (D11), and one for
 #: migrations. Arbitrary, fixed for ever.

@@ -12,11 +12,12 @@ import msgspec
 from trainshed.domain.artifact import Artifact, ArtifactKind, BlobRef, FileRef
 from trainshed.domain.attempt import Attempt
 from trainshed.domain.events import Event
-from trainshed.domain.job import Job, JobSpec
+from trainshed.domain.job import MAX_PRIORITY, Job, JobSpec
 from trainshed.domain.ledger import Entry, Hold, HoldState, Unit
 from trainshed.domain.people import Account, Key, Session, User
 from trainshed.domain.states import LIVE, AttemptState, Intent, JobState, Reason
-from trainshed.ports.store import AuditEntry, Remembered, Upload
+from trainshed.ports.records import AuditEntry, Remembered
+from trainshed.ports.store import Upload
 from trainshed.store.link import Row
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -70,6 +71,13 @@ def clean(text: str) -> str:
     return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
 
 
+def lane_of(job: Job) -> str:
+    """Return the name of the Job's lane: in order, best priority first."""
+    want = job.spec.resources
+    size = f"{want.gpus}.{want.millicpus}.{want.memory_bytes}"
+    return f"{MAX_PRIORITY - job.spec.priority:04}.{size}.{want.gpu_type or ''}"
+
+
 def job_row(job: Job) -> Row:
     """Return the row of a fresh Job (``live`` 0)."""
     spec = job.spec
@@ -77,7 +85,7 @@ def job_row(job: Job) -> Row:
     return (
         job.id, job.account_id, job.user_id, job.key_id, job.dialect, spec.workload, job.pool,
         job.name, job.state.value, job.intent.value, _value(job.outcome), _value(job.reason),
-        clean(job.message), -spec.priority, 0, micros(job.created_at),
+        clean(job.message), -spec.priority, lane_of(job), 0, micros(job.created_at),
         micros_or_none(job.not_before), micros_or_none(job.started_at),
         micros_or_none(job.ended_at), micros_or_none(job.deleted_at), job.retry_of,
         job.retries_used, job.infrastructure_used, job.n_attempts, want.millicpus,
@@ -87,8 +95,8 @@ def job_row(job: Job) -> Row:
 
 #: What ``save`` writes, in the order of ``job_changes``. Of the spec only the priority may change.
 JOB_MUTABLE = (
-    "name", "state", "intent", "outcome", "reason", "message", "rank", "not_before", "started_at",
-    "ended_at", "deleted_at", "retries_used", "infrastructure_used", "n_attempts",
+    "name", "state", "intent", "outcome", "reason", "message", "rank", "lane", "not_before",
+    "started_at", "ended_at", "deleted_at", "retries_used", "infrastructure_used", "n_attempts",
 )  # fmt: skip
 
 
@@ -96,7 +104,7 @@ def job_changes(job: Job) -> Row:
     """Return the values of ``JOB_MUTABLE``."""
     return (
         job.name, job.state.value, job.intent.value, _value(job.outcome), _value(job.reason),
-        clean(job.message), -job.spec.priority, micros_or_none(job.not_before),
+        clean(job.message), -job.spec.priority, lane_of(job), micros_or_none(job.not_before),
         micros_or_none(job.started_at), micros_or_none(job.ended_at),
         micros_or_none(job.deleted_at), job.retries_used, job.infrastructure_used, job.n_attempts,
     )  # fmt: skip
@@ -106,8 +114,8 @@ def job_from(row: Row) -> Job:
     """Return the Job of a row."""
     (
         id_, account_id, user_id, key_id, dialect, _workload, pool, name, state, intent, outcome,
-        reason, message, rank, _live, created_at, not_before, started_at, ended_at, deleted_at,
-        retry_of, retries_used, infrastructure_used, n_attempts, *_want, spec_text,
+        reason, message, rank, _lane, _live, created_at, not_before, started_at, ended_at,
+        deleted_at, retry_of, retries_used, infrastructure_used, n_attempts, *_want, spec_text,
     ) = row  # fmt: skip
     spec = _spec.decode(spec_text)
     if spec.priority != -rank:

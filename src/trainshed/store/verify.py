@@ -116,6 +116,13 @@ RULES: tuple[tuple[str, str], ...] = (
         " WHERE live <> n",
     ),
     (
+        "jobs: {0} stands in lane {1}, by its priority and resources it is {2}",
+        "SELECT id, lane, due FROM (SELECT id, lane, substr('0000' || CAST(rank + 1000 AS TEXT),"
+        " length(CAST(rank + 1000 AS TEXT)) + 1) || '.' || gpus || '.' || millicpus || '.'"
+        " || memory_bytes || '.' || COALESCE(gpu_type, '') AS due FROM jobs) AS j"
+        " WHERE lane <> due",
+    ),
+    (
         "jobs: {0} has outcome {1} without reason or ended_at",
         "SELECT id, outcome FROM jobs WHERE outcome IS NOT NULL"
         " AND (reason IS NULL OR ended_at IS NULL)",

@@ -71,6 +71,7 @@ def live(tx: Tx, attempt_id: str) -> Attempt:
 
 def beginning(engine: Engine, attempt_id: str) -> Callable[[Tx], Work]:
     """Return the transaction that moves to STARTING and loads the work; asking twice is fine."""
+    now = engine.deps.clock.utc_now()
     _renew(engine, attempt_id)
 
     def apply(tx: Tx) -> Work:
@@ -86,6 +87,11 @@ def beginning(engine: Engine, attempt_id: str) -> Callable[[Tx], Work]:
                 resumed_step=resume.step if resume else None,
             )
             _save(tx, attempt)
+            if resume is not None:
+                data = {"attempt": attempt.number, "artifact_id": resume.id, "step": resume.step}
+                tx.events.append(
+                    Event("job.resuming", job.account_id, now, job.id, attempt_id, data)
+                )
         return Work(
             attempt=attempt,
             job=job,
@@ -178,9 +184,12 @@ def heartbeat(engine: Engine, attempt_id: str) -> str | None:
     Raises:
         StaleLease: the lease is gone.
     """
-    order = order_for(engine, attempt_id)
+    attempt = engine.deps.store.read(lambda tx: live(tx, attempt_id))
+    if engine.leases.get(attempt_id) is None:
+        # Another server placed it, or has ended: whoever hears its runner renews its lease.
+        engine.leases.grant(attempt, engine.deps.clock.monotonic(), engine.deps.clock.utc_now())
     _renew(engine, attempt_id)
-    return order
+    return attempt.order
 
 
 def collect(engine: Engine, attempt_id: str, draft: Artifact, runtime_ms: int) -> Artifact:
@@ -259,14 +268,17 @@ _KINDS = {
 }
 
 
+_AGAIN = {
+    AttemptState.FAILED: "job.retrying",
+    AttemptState.LOST: "job.requeued",
+    AttemptState.EVICTED: "job.evicted",
+}
 _EVICTIONS = frozenset({Reason.PREEMPTED, Reason.DRAINED})
 
 
 def _end_events(job: Job, attempt: Attempt, now: datetime) -> list[Event]:
-    """What became of the Job, after the eviction that caused it."""
-    kind = _KINDS.get(job.state)
-    if kind is None:
-        kind = "job.retrying" if attempt.state is AttemptState.FAILED else "job.requeued"
+    """What became of the Job, after the eviction that ended it, if it was that."""
+    kind = _KINDS.get(job.state) or _AGAIN[attempt.state]
     data = {
         "attempt": attempt.number,
         "attempt_state": str(attempt.state),
@@ -275,20 +287,17 @@ def _end_events(job: Job, attempt: Attempt, now: datetime) -> list[Event]:
         "message": attempt.message,
     }
     evicted = attempt.state is AttemptState.EVICTED and attempt.reason in _EVICTIONS
-    kinds = ["job.evicted", kind] if evicted else [kind]
+    kinds = ["job.evicted", kind] if evicted and kind != "job.evicted" else [kind]
     return [Event(k, job.account_id, now, job.id, attempt.id, data) for k in kinds]
 
 
-def delivered(engine: Engine, attempt_id: str) -> Callable[[Tx], None]:
+def delivered(attempt_id: str) -> Callable[[Tx], None]:
     """Return the transaction that clears a checkpoint order: unlike a stop, it is given once."""
-    now = engine.deps.clock.utc_now()
 
     def apply(tx: Tx) -> None:
         attempt = live(tx, attempt_id)
         if attempt.order == "checkpoint":
             _save(tx, replace(attempt, order=None))
-            kind, data = "job.checkpointing", {"attempt": attempt.number}
-            tx.events.append(Event(kind, attempt.account_id, now, attempt.job_id, attempt_id, data))
 
     return apply
 
@@ -302,11 +311,11 @@ def _commit(tx: Tx, named: Artifact, attempt_id: str, runtime_ms: int, engine: E
         if a.digest == artifact.digest and a.attempt_id == attempt_id
     ]
     checkpoint = artifact.kind is ArtifactKind.CHECKPOINT
+    if same:
+        return same[0]
     if checkpoint:
         covered = max(attempt.checkpoint_ms, runtime_ms)
         _save(tx, replace(attempt, checkpoint_ms=covered))
-    if same:
-        return same[0]
     tx.files.insert_artifact(artifact)
     if checkpoint:
         _prune(tx, attempt.job_id, engine.deps.policy.keep_checkpoints)

@@ -9,7 +9,8 @@ from typing import Any
 
 from trainshed.domain.people import Principal, Right
 from trainshed.ports.deps import Deps
-from trainshed.ports.store import AuditEntry, Tx
+from trainshed.ports.records import AuditEntry
+from trainshed.ports.store import Tx
 
 
 def line(

@@ -4,17 +4,91 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
 from trainshed.domain.attempt import Attempt
 from trainshed.domain.job import Job
-from trainshed.domain.placement import Candidate, WaitReason, explain
-from trainshed.domain.resources import Offer, Use
+from trainshed.domain.placement import Candidate, fitting
+from trainshed.domain.preemption import Running
+from trainshed.domain.resources import Offer, Resources, Use
 from trainshed.domain.states import Intent
+from trainshed.domain.waiting import WaitReason, explain
 from trainshed.ports.deps import Deps
+from trainshed.ports.store import Tx
 
 
 def offers_of(deps: Deps) -> list[Offer]:
     """Return every offer of every executor."""
     return [offer for executor in deps.executors.values() for offer in executor.offers()]
+
+
+#: How many of a lane a round looks at: where there is room, as many as could be placed; where
+#: there is none now, as many as evictions could make room for.
+PER_LANE, PER_FULL_LANE = 64, 8
+#: How many lanes of an account a round looks at, from the best on; of further ones as many, others
+#: each round.
+LANES = 256
+USAGE_WINDOW = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a round decides upon."""
+
+    candidates: list[Candidate]
+    running: list[Running]
+    uses: list[Use]
+    drained: frozenset[str]
+    usage: Mapping[str, float]
+    weights: Mapping[str, float]
+
+
+def snapshot(
+    deps: Deps,
+    offers: Sequence[Offer],
+    now: datetime,
+    turn: dict[str, str],
+    deep: bool = False,
+) -> Callable[[Tx], Snapshot]:
+    """Return the reading of what a round needs. ``turn`` is the engine's, and moved on. ``deep``:
+    look as far into lanes that have no room now.
+    """
+
+    def load(tx: Tx) -> Snapshot:
+        running = tx.attempts.running()
+        uses = [r.use(now) for r in running]
+        drained = frozenset(tx.records.drained())
+        fits = fitting(offers, uses, drained, deps.policy.cpu_fallback)
+        able = (lambda _: True) if deep else fits
+        accounts = tx.jobs.waiting()
+        found = [c for a in accounts for c in _waiting(tx, a, now, able, turn)]
+        several = len(accounts) > 1
+        usage = tx.attempts.usage(now - USAGE_WINDOW) if several else {}
+        weights = {a.id: a.weight for a in tx.people.accounts()} if several else {}
+        return Snapshot(found, running, uses, drained, usage, weights)
+
+    return load
+
+
+def _waiting(
+    tx: Tx, account_id: str, now: datetime, fits: Callable[[Resources], bool], turn: dict[str, str]
+) -> Iterator[Candidate]:
+    """Yield the heads of an account's lanes: whoever is not among them cannot matter now, since
+    others of the same priority and size come first.
+    """
+    lanes = tx.jobs.lanes(account_id, "", LANES)
+    if len(lanes) == LANES:
+        after = max(turn.get(account_id, ""), lanes[-1])
+        more = tx.jobs.lanes(account_id, after, LANES)
+        turn[account_id] = more[-1] if len(more) == LANES else ""
+        lanes += more
+    for lane in lanes:
+        head = tx.jobs.head(account_id, lane, now, PER_FULL_LANE)
+        if len(head) == PER_FULL_LANE and fits(head[0].resources):
+            head = tx.jobs.head(account_id, lane, now, PER_LANE)
+        yield from head
 
 
 def use_of(attempt: Attempt) -> Use:
@@ -26,12 +100,17 @@ def candidate_of(job: Job) -> Candidate:
     """Return the Job as placement sees it."""
     return Candidate(
         job.id, job.account_id, job.spec.resources, job.pool,
-        job.spec.priority, job.created_at, job.spec.max_runtime_s,
+        job.spec.priority, job.created_at, job.spec.max_runtime_s, job.not_before,
     )  # fmt: skip
 
 
 def wait_reason(
-    deps: Deps, job: Job, live: Attempt | None, all_live: list[Attempt], ahead: int
+    deps: Deps,
+    job: Job,
+    live: Attempt | None,
+    all_live: list[Attempt],
+    ahead: int,
+    drained: Collection[str] = (),
 ) -> WaitReason | None:
     """Return why the Job is not running, or None when it runs or has ended."""
     if job.terminal or job.intent is Intent.CANCEL:
@@ -46,4 +125,6 @@ def wait_reason(
         when = job.not_before.strftime("%Y-%m-%dT%H:%M:%SZ")
         return WaitReason("backoff", f"Runs again after {when}, following a failure.", "")
     uses = [use_of(a) for a in all_live]
-    return explain(candidate_of(job), offers_of(deps), uses, ahead, deps.policy.cpu_fallback)
+    return explain(
+        candidate_of(job), offers_of(deps), uses, ahead, deps.policy.cpu_fallback, drained=drained
+    )

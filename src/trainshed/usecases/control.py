@@ -17,9 +17,10 @@ from trainshed.domain.job import MAX_PRIORITY, Job, derived
 from trainshed.domain.people import Principal, Right
 from trainshed.domain.states import JobState
 from trainshed.ports.deps import Deps
-from trainshed.ports.store import AuditEntry, Tx
+from trainshed.ports.records import AuditEntry
+from trainshed.ports.store import Tx
 from trainshed.ports.views import JobView
-from trainshed.usecases import billing, queries
+from trainshed.usecases import billing, orders, queries
 from trainshed.usecases.submit import SubmitJob, submit
 
 
@@ -41,7 +42,7 @@ def cancel(deps: Deps, principal: Principal, job_id: str) -> JobView:
         kind = "job.cancelled" if asked.terminal else "job.cancelling"
         _note(tx, asked, kind, stamp.now)
         _audit(tx, principal, "job.cancel", job_id, stamp.now)
-        return _order(tx, live, "cancel")
+        return orders.leave(tx, live, "cancel")
 
     return _after(deps, principal, job_id, deps.store.write(apply))
 
@@ -63,7 +64,7 @@ def pause(deps: Deps, principal: Principal, job_id: str) -> JobView:
             billing.settle(tx, asked, tx.attempts.of_job(job_id), pools, stamp)
         kind = "job.paused" if asked.state is JobState.PAUSED else "job.pausing"
         _note(tx, asked, kind, stamp.now)
-        return _order(tx, live, "pause")
+        return orders.leave(tx, live, "pause")
 
     return _after(deps, principal, job_id, deps.store.write(apply))
 
@@ -140,7 +141,7 @@ def request_checkpoint(deps: Deps, principal: Principal, job_id: str) -> None:
         job, live = _load(tx, principal, job_id)
         if live is None or job.state is not JobState.RUNNING:
             raise IllegalTransition(f"Only a running job can checkpoint; it is {job.state}.")
-        return _order(tx, live, "checkpoint")
+        return orders.leave(tx, live, "checkpoint")
 
     _after(deps, principal, job_id, deps.store.write(apply))
 
@@ -178,20 +179,6 @@ def _load(tx: Tx, principal: Principal, job_id: str) -> tuple[Job, Attempt | Non
     job = tx.jobs.get(job_id, principal.account_id)
     principal.need(Right.WRITE)
     return job, tx.attempts.live_of(job_id)
-
-
-_STOPS = frozenset({"pause", "preempt", "drain"})
-
-
-def _order(tx: Tx, live: Attempt | None, kind: str) -> Attempt | None:
-    """Leave an order for the runner. A cancel outranks the rest; no order replaces a cancel."""
-    if live is None or live.order == "cancel":
-        return live
-    if kind == "checkpoint" and live.order in _STOPS:
-        return live
-    ordered = replace(live, order=kind)
-    tx.attempts.save_if_held(ordered)
-    return ordered
 
 
 def _note(tx: Tx, job: Job, kind: str, now: datetime, **data: object) -> None:

@@ -3,71 +3,105 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import datetime
 
-from trainshed.domain.attempt import Attempt, Ending
+from trainshed.domain.attempt import STOPS, Attempt, Ending
 from trainshed.domain.errors import Conflict, TrainshedError
 from trainshed.domain.events import Event
 from trainshed.domain.job import Job, derived
-from trainshed.domain.placement import Candidate, Placement, place
+from trainshed.domain.placement import Placement, place
+from trainshed.domain.preemption import Running, victims
 from trainshed.domain.states import AttemptState, Intent
 from trainshed.ports.crash import crashpoint, register
 from trainshed.ports.executor import Launch
 from trainshed.ports.store import Tx
-from trainshed.usecases import attempts
-from trainshed.usecases.capacity import offers_of, use_of
+from trainshed.usecases import attempts, office, orders
+from trainshed.usecases.capacity import Snapshot, offers_of, snapshot
 from trainshed.usecases.engine import Engine, job_token, runner_token
 
-#: How many Jobs of one account a round looks at: more could not all be placed in one round.
-PER_ACCOUNT = 64
-USAGE_WINDOW = timedelta(hours=24)
+#: Order -> why, as the end of the Attempt will say it.
+REASONS = {"preempt": "preempted", "drain": "drained"}
 
 register("dispatch.after_lease", "dispatch.after_launch")
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """What a round decides upon."""
-
-    candidates: list[Candidate]
-    live: list[Attempt]
-    usage: Mapping[str, float]
-    weights: Mapping[str, float]
-
-
-def snapshot(engine: Engine, now: datetime) -> Snapshot:
-    """Read what a round needs; an empty candidate list means there is nothing to do."""
-
-    def load(tx: Tx) -> Snapshot:
-        candidates = tx.jobs.candidates(now, PER_ACCOUNT)
-        if not candidates:
-            return Snapshot([], [], {}, {})
-        several = len({c.account_id for c in candidates}) > 1
-        usage = tx.attempts.usage(now - USAGE_WINDOW) if several else {}
-        weights = {a.id: a.weight for a in tx.people.accounts()} if several else {}
-        return Snapshot(candidates, tx.attempts.live(), usage, weights)
-
-    return engine.deps.store.read(load)
-
-
 def lease(engine: Engine) -> list[Attempt]:
-    """Place what fits now and write the leases; return them for ``launch``."""
+    """Place what fits now and write the leases; return them for ``launch``. Whoever must make
+    room, for them or for an operator's drain, is asked to leave. Nothing happens where another
+    server is the dispatcher.
+    """
     deps = engine.deps
-    now = deps.clock.utc_now()
-    seen = snapshot(engine, now)
-    if not seen.candidates:
+    term = office.lead(engine)
+    if not term:
         return []
-    placements = place(
-        seen.candidates, offers_of(deps), [use_of(a) for a in seen.live], engine.pools,
-        seen.usage, seen.weights, now, deps.policy.cpu_fallback,
-    )  # fmt: skip
+    now = deps.clock.utc_now()
+    offers = offers_of(deps)
+    seen = deps.store.read(snapshot(deps, offers, now, engine.turn))
+    orders_due = _drains(seen)
+    leased: list[Attempt] = []
+    if seen.candidates:
+        able = victims(seen.running, now, deps.policy.preempt_min_run_s)
+        decided = place(
+            seen.candidates, offers, seen.uses, engine.pools, seen.usage, seen.weights, now,
+            deps.policy.cpu_fallback, seen.drained, able if deps.policy.preemption else (),
+        )  # fmt: skip
+        orders_due += [(v.job_id, v.attempt_id, "preempt") for v in decided.evictions]
+        leased = _take(engine, term, decided.placements, seen.running, now)
+    if orders_due:
+        _evict(engine, term, orders_due, now)
+    return leased
+
+
+def _drains(seen: Snapshot) -> list[tuple[str, str, str]]:
+    """Return who must leave an offer that is drained: (job id, attempt id, order)."""
+    return [
+        (r.attempt.job_id, r.attempt.id, "drain")
+        for r in seen.running
+        if r.attempt.offer_id in seen.drained and not r.leaving
+    ]
+
+
+def _evict(engine: Engine, term: int, due: Sequence[tuple[str, str, str]], now: datetime) -> None:
+    """Order the Attempts to save and stop; whoever ended or stops already is left alone."""
+
+    def apply(tx: Tx) -> list[str]:
+        if not office.still(tx, engine, term):
+            return []
+        told = []
+        for job_id, attempt_id, order in sorted(set(due)):
+            job = tx.jobs.get(job_id)
+            live = tx.attempts.live_of(job_id)
+            if live is None or live.id != attempt_id or live.order in STOPS:
+                continue
+            orders.leave(tx, live, order)
+            data = {"attempt": live.number, "reason": REASONS[order]}
+            tx.events.append(Event("job.evicting", job.account_id, now, job_id, attempt_id, data))
+            told.append(attempt_id)
+        return told
+
+    for attempt_id in engine.deps.store.write(apply):
+        engine.deps.bus.notify(f"orders:{attempt_id}")
+    engine.deps.bus.notify("events")
+
+
+def _take(
+    engine: Engine,
+    term: int,
+    placements: Sequence[Placement],
+    running: Sequence[Running],
+    now: datetime,
+) -> list[Attempt]:
+    """Write the leases of what was placed; return those that nothing came between."""
     if not placements:
         return []
-    slots = _free_slots({a.slot for a in seen.live}, len(placements))
+    deps = engine.deps
+    slots = _free_slots({r.attempt.slot for r in running}, len(placements))
     drafts = [_draft(engine, p, slot, now) for p, slot in zip(placements, slots, strict=True)]
 
     def apply(tx: Tx) -> list[Attempt]:
+        if not office.still(tx, engine, term):
+            return []
         made = (_apply(tx, p, draft, now) for p, draft in zip(placements, drafts, strict=True))
         return [one for one in made if one is not None]
 

@@ -9,12 +9,27 @@ from trainshed.ports.deps import Deps
 from trainshed.usecases.leases import Leases
 
 
+@dataclass(slots=True)
+class Seat:
+    """This server among several: its name, and its term as dispatcher (0: another is it), good
+    until that monotonic second.
+    """
+
+    holder: str = ""
+    term: int = 0
+    good_until: float = 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """One per server."""
+    """One per server. ``turn``: account -> the lane after which the next round goes on, where it
+    has more lanes than one round looks at.
+    """
 
     deps: Deps
     leases: Leases = field(repr=False)
+    seat: Seat = field(default_factory=Seat, repr=False)
+    turn: dict[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def pools(self) -> dict[str, Pool]:

@@ -13,12 +13,15 @@ from trainshed.domain.lease import LeaseTerms, expired
 
 @dataclass(slots=True)
 class Held:
-    """One live lease. ``renewed`` is monotonic seconds; ``dirty`` says its row is behind."""
+    """One live lease. ``renewed`` is monotonic seconds; ``dirty`` says its row is behind;
+    ``newest`` is the latest ``renewed_at`` that this server knows of (wall clocks jump).
+    """
 
     token: int
     runner_hash: str
     renewed: float
     renewed_at: datetime
+    newest: datetime
     executor: str
     handle: Mapping[str, object] | None
     dirty: bool = False
@@ -37,7 +40,7 @@ class Leases:
         """Give a full fresh term."""
         held = Held(
             attempt.token, attempt.runner_token_hash, mono, now,
-            attempt.executor, attempt.handle or None,
+            max(now, attempt.renewed_at or now), attempt.executor, attempt.handle or None,
         )  # fmt: skip
         with self._lock:
             self._held[attempt.id] = held
@@ -58,6 +61,16 @@ class Leases:
         if held is None:
             return False
         held.renewed, held.renewed_at, held.dirty = mono, now, True
+        held.newest = max(held.newest, now)
+        return True
+
+    def seen(self, attempt_id: str, renewed_at: datetime, mono: float) -> bool:
+        """Take over a renewal that another server wrote; False if there was none since ours."""
+        held = self._held.get(attempt_id)
+        if held is None or renewed_at <= held.newest:
+            return False
+        held.renewed = mono
+        held.renewed_at = held.newest = renewed_at
         return True
 
     def drop(self, attempt_id: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 
 from trainshed.domain.artifact import Artifact, ArtifactKind
 from trainshed.domain.attempt import Attempt
@@ -32,7 +33,7 @@ def owned(tx: Tx, principal: Principal, job_id: str) -> Job:
 def get_job(deps: Deps, principal: Principal, job_id: str) -> JobView:
     """Return one Job with its Attempts, money, newest metrics and wait reason."""
 
-    def load(tx: Tx) -> tuple[Job, list[Attempt], JobView, list[Attempt], int]:
+    def load(tx: Tx) -> tuple[Job, list[Attempt], JobView, list[Attempt], int, dict[str, datetime]]:
         job = owned(tx, principal, job_id)
         attempts = tx.attempts.of_job(job_id)
         newest = [attempts[-1].id] if attempts else []
@@ -47,11 +48,12 @@ def get_job(deps: Deps, principal: Principal, job_id: str) -> JobView:
         )
         waiting = not job.terminal and not (attempts and attempts[-1].live)
         live = tx.attempts.live() if waiting else []
-        return job, attempts, view, live, tx.jobs.n_ahead(job) if waiting else 0
+        ahead = tx.jobs.n_ahead(job) if waiting else 0
+        return job, attempts, view, live, ahead, tx.records.drained() if waiting else {}
 
-    job, attempts, view, all_live, ahead = deps.store.read(load)
+    job, attempts, view, all_live, ahead, drained = deps.store.read(load)
     live = attempts[-1] if attempts and attempts[-1].live else None
-    return replace(view, wait=wait_reason(deps, job, live, all_live, ahead))
+    return replace(view, wait=wait_reason(deps, job, live, all_live, ahead, drained))
 
 
 def list_jobs(
@@ -59,7 +61,9 @@ def list_jobs(
 ) -> list[JobView]:
     """Return a page, newest first. Wait reasons in lists do not count who is ahead."""
 
-    def load(tx: Tx) -> tuple[list[Job], dict[str, list[Attempt]], list[Attempt]]:
+    def load(
+        tx: Tx,
+    ) -> tuple[list[Job], dict[str, list[Attempt]], list[Attempt], dict[str, datetime]]:
         if principal.job_id is not None:
             jobs = [tx.jobs.get(principal.job_id, principal.account_id)]
         else:
@@ -67,15 +71,16 @@ def list_jobs(
             jobs = tx.jobs.page(mine, after, limit)
         begun = [j.id for j in jobs if j.n_attempts]
         waiting = any(not j.terminal for j in jobs)
-        return jobs, tx.attempts.of_jobs(begun), tx.attempts.live() if waiting else []
+        live = tx.attempts.live() if waiting else []
+        return jobs, tx.attempts.of_jobs(begun), live, tx.records.drained() if waiting else {}
 
-    jobs, attempts, live = deps.store.read(load)
+    jobs, attempts, live, drained = deps.store.read(load)
     by_job = {a.job_id: a for a in live}
     return [
         JobView(
             job,
             tuple(attempts.get(job.id, ())),
-            wait=wait_reason(deps, job, by_job.get(job.id), live, 0),
+            wait=wait_reason(deps, job, by_job.get(job.id), live, 0, drained),
         )
         for job in jobs
     ]
@@ -151,12 +156,14 @@ def pin(deps: Deps, principal: Principal, job_id: str, artifact_id: str, pinned:
 
 
 def offers(deps: Deps) -> list[OfferView]:
-    """Return every offer with what is free of it."""
-    uses = [use_of(a) for a in deps.store.read(lambda tx: tx.attempts.live())]
+    """Return every offer with what is free of it, and since when it is drained."""
+    live, drained = deps.store.read(lambda tx: (tx.attempts.live(), tx.records.drained()))
+    uses = [use_of(a) for a in live]
     pools = {p.name: p for p in deps.pools}
     default = next(iter(pools.values()))
     return [
-        OfferView(free_of(offer, uses), pools.get(offer.pool, default)) for offer in offers_of(deps)
+        OfferView(free_of(offer, uses), pools.get(offer.pool, default), drained.get(offer.id))
+        for offer in offers_of(deps)
     ]
 
 

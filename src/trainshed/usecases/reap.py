@@ -29,6 +29,7 @@ def take_over(engine: Engine) -> list[Attempt]:
 
 def look(engine: Engine) -> int:
     """Apply outcomes that runners left before they went, and end expired leases; return the count.
+    Only for the dispatcher, of several servers.
 
     An Attempt is LOST only when its lease has expired and its executor has confirmed that
     nothing of its tree is left.
@@ -60,6 +61,13 @@ def _apply(engine: Engine, attempt_id: str, seen: Observation) -> bool:
 def _expire(engine: Engine, attempt_id: str) -> bool:
     held = engine.leases.get(attempt_id)
     if held is None:
+        return False
+    stored = engine.deps.store.read(lambda tx: tx.attempts.get(attempt_id))
+    if not stored.live:
+        engine.leases.drop(attempt_id)
+        return False
+    mono = engine.deps.clock.monotonic()
+    if stored.renewed_at and engine.leases.seen(attempt_id, stored.renewed_at, mono):
         return False
     executor = engine.deps.executors[held.executor]
     if not executor.stop(attempt_id, held.handle or {}):

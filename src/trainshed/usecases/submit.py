@@ -10,18 +10,20 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from trainshed.domain import placement, pricing
+from trainshed.domain import pricing, waiting
 from trainshed.domain.artifact import check_path
+from trainshed.domain.attempt import Attempt
 from trainshed.domain.errors import InvalidInput, NotFound, StorageFull
 from trainshed.domain.events import Event
 from trainshed.domain.job import Job, JobSpec
 from trainshed.domain.people import Principal, Right
-from trainshed.domain.resources import Offer, Pool, Use
+from trainshed.domain.resources import Offer, Pool
 from trainshed.ports.deps import Deps
 from trainshed.ports.store import Tx
 from trainshed.ports.views import JobView, PlanView
 from trainshed.usecases import billing, environments
 from trainshed.usecases.capacity import candidate_of, offers_of, use_of
+from trainshed.usecases.outlook import queue_outlook
 
 #: Variables that the platform sets itself in every job; a user may not override them.
 RESERVED_ENV = frozenset({"CUDA_VISIBLE_DEVICES", "PYTHONPATH", "LD_PRELOAD", "LD_LIBRARY_PATH"})
@@ -68,18 +70,21 @@ def plan(deps: Deps, command: SubmitJob) -> PlanView:
     draft = _draft(deps, command, checked)
     want = checked.spec.resources
 
-    def load(tx: Tx) -> tuple[int, list[Use]]:
+    def load(tx: Tx) -> tuple[int, list[Attempt], dict[str, datetime]]:
         _check_inputs(tx, draft)
-        return tx.jobs.n_ahead(draft), [use_of(a) for a in tx.attempts.live()]
+        return tx.jobs.n_ahead(draft), tx.attempts.live(), tx.records.drained()
 
-    ahead, uses = deps.store.read(load)
-    fallback_on = deps.policy.cpu_fallback
-    starts = placement.explain(candidate_of(draft), checked.offers, uses, ahead, fallback_on)
+    ahead, live, drained = deps.store.read(load)
+    starts = waiting.explain(
+        candidate_of(draft), checked.offers, [use_of(a) for a in live], ahead,
+        deps.policy.cpu_fallback, drained=drained,
+    )  # fmt: skip
+    outlook = queue_outlook(deps, draft)
     fallback = want.gpus > 0 and not any(o.devices for o in checked.offers)
     hourly = pricing.cost(replace(checked.pool, minimum_charge=0), want, pricing.MS_PER_HOUR)
     hold = pricing.cost(checked.pool, want, checked.spec.max_runtime_s * 1000)
     notes = (FALLBACK_NOTE,) if fallback else ()
-    return PlanView(checked.pool, hourly, hold, fallback, starts, notes)
+    return PlanView(checked.pool, hourly, hold, fallback, starts, outlook, notes)
 
 
 def submit(deps: Deps, command: SubmitJob) -> JobView:
@@ -153,7 +158,7 @@ def _check(deps: Deps, command: SubmitJob) -> _Checked:
     pool = billing.asked_pool(deps.pools, spec.resources)
     offers = offers_of(deps)
     pools = {p.name: p for p in deps.pools}
-    placement.check_possible(spec.resources, offers, pools, deps.policy.cpu_fallback)
+    waiting.check_possible(spec.resources, offers, pools, deps.policy.cpu_fallback)
     return _Checked(spec, pool, offers)
 
 

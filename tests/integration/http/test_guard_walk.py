@@ -60,6 +60,7 @@ NO_BODY = {
     "POST /webhooks/{webhook_id}/replay", "POST /channels/{channel_id}/test",
     "POST /webhooks/{webhook_id}/deliveries/{delivery_id}/replay",
     "POST /channels/{channel_id}/replay",
+    "POST /offers/{offer_id}/drain", "POST /offers/{offer_id}/undrain",
 }  # fmt: skip
 
 

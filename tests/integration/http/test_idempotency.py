@@ -11,7 +11,7 @@ import pytest
 from tests.support.deps import World, serving
 
 from trainshed.http.idempotency import Idempotency
-from trainshed.ports.store import Remembered
+from trainshed.ports.records import Remembered
 
 JOB = {"command": ["true"], "max_runtime_s": 60}
 

@@ -139,18 +139,29 @@ def test_queue_order_backoff_and_what_is_ahead(store: Store) -> None:
     busy = add(store, job(5))[0]
     lease(store, busy)
 
-    def seen(now: float, n: int) -> list[str]:
-        return [c.job_id for c in store.read(lambda tx: tx.jobs.candidates(at(now), n))]
+    def heads(now: float, n: int) -> dict[str, list[str]]:
+        def load(tx: Tx) -> dict[str, list[str]]:
+            lanes = [(a, name) for a in tx.jobs.waiting() for name in tx.jobs.lanes(a, "", 99)]
+            return {
+                a + name[:4]: [c.job_id for c in tx.jobs.head(a, name, at(now), n)]
+                for a, name in lanes
+            }
 
-    assert seen(10, 9) == [high.id, low.id, mine.id]
-    assert seen(10, 1) == [high.id, mine.id]
-    assert seen(2000, 9) == [high.id, low.id, waits.id, mine.id]
+        return store.read(load)
+
+    best, usual, other = f"{ACC}0995", f"{ACC}1000", f"{OTHER}1000"
+    assert heads(10, 9) == {best: [high.id], usual: [low.id], other: [mine.id]}
+    assert list(heads(10, 9)) == [best, usual, other]
+    assert heads(2000, 9)[usual] == [low.id, waits.id]
+    assert heads(2000, 1)[usual] == [low.id]
+    since = store.read(lambda tx: tx.jobs.head(ACC, tx.jobs.lanes(ACC, "", 9)[1], at(2000), 9))
+    assert [c.since for c in since] == [low.created_at, at(1000)]
     assert store.read(lambda tx: tx.jobs.next_due(at(10))) == at(1000)
     assert store.read(lambda tx: tx.jobs.next_due(at(1000))) is None
     assert store.read(lambda tx: tx.jobs.n_ahead(mine)) == 3
     raised = replace(mine, spec=replace(mine.spec, priority=9))
     store.write(lambda tx: tx.jobs.save(raised))
-    assert seen(10, 1)[0] == mine.id
+    assert heads(10, 1)[f"{OTHER}0991"] == [mine.id]
     assert store.read(lambda tx: tx.jobs.get(mine.id)).spec.priority == 9
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.integration.store.make import ACC, NOW, account, add, at, end, job, lease, submit
 
 from trainshed.domain.errors import Conflict, InvalidInput, NotFound, Unavailable
+from trainshed.domain.job import JobSpec
 from trainshed.domain.people import Account
-from trainshed.ports.store import AuditEntry, Remembered, Store, Tx
+from trainshed.domain.resources import GIB, Resources
+from trainshed.ports.records import AuditEntry, Remembered
+from trainshed.ports.store import Store, Tx
 from trainshed.store import migrate
 from trainshed.store.engine import open_store
 
@@ -125,6 +129,45 @@ def test_schema_is_what_the_tables_say(url: str) -> None:
         assert ScriptDirectory(str(folder)).get_heads() == [context.get_current_revision()]
         assert compare_metadata(context, metadata) == []
     engine.dispose()
+
+
+def test_jobs_of_the_first_version_get_their_lanes(url: str) -> None:
+    from alembic import command
+    from sqlalchemy import create_engine
+
+    from trainshed.store.mapping import job_row
+    from trainshed.store.migrate import _config
+    from trainshed.store.tables import jobs
+
+    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    gpus = JobSpec(command=("x",), priority=7, resources=Resources(500, GIB, 2, "a100"))
+    old = [job(1), job(2, spec=gpus), job(3, spec=replace(gpus, priority=-1000))]
+    with engine.begin() as connection:
+        command.upgrade(_config(connection), "0001")
+        run = connection.exec_driver_sql
+        run(
+            "INSERT INTO accounts (id, name, created_at, weight, rate_limit)"
+            f" VALUES ('{ACC}', 'one', 0, 1, 'standard')"
+        )
+        for one in old:
+            row = dict(zip((c.name for c in jobs.columns), job_row(one), strict=True))
+            del row["lane"]
+            mark = "?" if url.startswith("sqlite") else "%s"
+            names, marks = ", ".join(row), ", ".join([mark] * len(row))
+            run(f"INSERT INTO jobs ({names}) VALUES ({marks})", tuple(row.values()))
+    engine.dispose()
+    store = open_store(url)
+    try:
+        assert [broken for broken in store.verify() if "lane" in broken] == []
+        lanes = store.read(lambda tx: tx.jobs.lanes(ACC, "", 9))
+        assert lanes == [f"{p:04}.{rest}" for p, rest in (
+            (993, f"2.500.{GIB}.a100"), (1000, f"0.1000.{GIB}."), (2000, f"2.500.{GIB}.a100"),
+        )]  # fmt: skip
+        store.write(raw("UPDATE jobs SET lane = 'x' WHERE rank = -7"))
+        (broken,) = (b for b in store.verify() if "lane" in b)
+        assert "stands in lane x" in broken
+    finally:
+        store.close()
 
 
 def test_open_again_keeps_everything(url: str) -> None:

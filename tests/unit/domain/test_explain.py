@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainshed.domain.placement import WAIT_CODES, Candidate, explain, place
+from trainshed.domain.placement import Candidate, place
 from trainshed.domain.resources import GIB, Offer, Pool, Resources, Use
+from trainshed.domain.waiting import WAIT_CODES, explain
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CPU = Offer("cpu", "process", "local-cpu", 8000, 32 * GIB)
@@ -25,7 +26,7 @@ def job(want: Resources) -> Candidate:
 
 def test_the_codes_everybody_knows() -> None:
     known = {"ready", "starting", "backoff", "no_capacity", "behind_others", "reserved", "paused"}
-    assert set(WAIT_CODES) == known | {"no_executor"}
+    assert set(WAIT_CODES) == known | {"no_executor", "no_machine", "drained"}
 
 
 def test_in_order_of_what_hinders() -> None:
@@ -50,8 +51,13 @@ def test_capacity_says_what_is_short_how_much_is_free_and_what_would_do() -> Non
     assert some.detail == "GPUs: 4 wanted, 1 free now."
     assert some.fix == "Lower GPUs to 1, or wait for running jobs to end."
     never = explain(job(replace(gpus, gpu_type="T4")), [CPU, GPU], [], 0, True)
-    assert never.detail == "GPU type: T4 wanted, H100 even when idle."
-    assert never.fix == "Add a machine with more."
+    assert never.code == "no_machine"
+    assert never.detail == "No machine with T4 is connected."
+    assert never.fix == "Connect a machine with 4 × T4, or ask for GPU type H100."
+    some = explain(job(replace(gpus, gpus=2)), [CPU], [], 0, False)
+    assert some.fix == "Connect a machine with 2 × H100, or ask for no GPU."
+    more = explain(job(replace(gpus, gpus=9)), [CPU, GPU], [], 0, False)
+    assert (more.code, more.detail) == ("no_capacity", "GPUs: 9 wanted, 4 even when idle.")
 
 
 def test_fallback_waits_for_cpus_not_for_gpus() -> None:
@@ -59,7 +65,18 @@ def test_fallback_waits_for_cpus_not_for_gpus() -> None:
     assert explain(want, [CPU], [], 0, True).code == "ready"
     busy = explain(want, [CPU], [Use("cpu", 7000, GIB)], 0, True)
     assert busy.detail == "CPUs: 4 wanted, 1 free now."
-    assert explain(want, [CPU], [], 0, False).code == "no_capacity"
+    assert explain(want, [CPU], [], 0, False).code == "no_machine"
+
+
+def test_a_drained_offer_is_named_only_where_nothing_else_fits() -> None:
+    one, twin = job(Resources(2000)), replace(CPU, id="twin")
+    waits = explain(one, [CPU], [], 0, False, drained={"cpu"})
+    assert (waits.code, waits.detail) == ("drained", "The operator is draining what fits: cpu.")
+    assert explain(one, [CPU, twin], [], 0, False, drained={"cpu"}).code == "ready"
+    full = explain(one, [CPU, twin], [Use("twin", 8000, GIB)], 0, False, drained={"cpu"})
+    assert full.code == "no_capacity"
+    gpu = job(Resources(1000, GIB, 1, "H100"))
+    assert explain(gpu, [CPU, GPU], [], 0, True, drained={"gpu"}).code == "drained"
 
 
 wants = st.builds(
@@ -97,7 +114,7 @@ def test_it_agrees_with_place_and_its_advice_works(
     want: Resources, offers: list[Offer], taken: list[Use], fallback: bool
 ) -> None:
     def starts(one: Resources) -> bool:
-        return bool(place([job(one)], offers, taken, POOLS, {}, {}, NOW, fallback))
+        return bool(place([job(one)], offers, taken, POOLS, {}, {}, NOW, fallback).placements)
 
     why = explain(job(want), offers, taken, 0, fallback)
     assert why.code in WAIT_CODES

@@ -11,15 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainshed.domain.errors import ImpossibleRequest
-from trainshed.domain.placement import (
-    RESERVE_AFTER_S,
-    Candidate,
-    Placement,
-    check_possible,
-    missing,
-    place,
-)
+from trainshed.domain.placement import RESERVE_AFTER_S, Candidate, Placement, missing, place
 from trainshed.domain.resources import GIB, Offer, Pool, Resources, Use, free_of, shortfall
+from trainshed.domain.waiting import check_possible
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 POOLS = {
@@ -51,7 +45,7 @@ def run(
     usage: dict[str, float] | None = None,
     fallback: bool = False,
 ) -> list[Placement]:
-    return place(jobs, offers, uses or [], POOLS, usage or {}, {}, NOW, fallback)
+    return place(jobs, offers, uses or [], POOLS, usage or {}, {}, NOW, fallback).placements
 
 
 def use(one: Placement) -> Use:
@@ -171,7 +165,8 @@ def _start_of_big(n_small_accounts: int, priority: int, rounds: int = 400) -> in
             queue.append(Candidate(f"s{n:03}{i}", account, cpus(2), "local-cpu", priority, now, 60))
         if n == 3:
             queue.append(Candidate("big", "a", cpus(8), "local-cpu", 0, now, 60))
-        made = place(queue, [CPU], [use(p) for *_, p in live], POOLS, usage, {}, now, False)
+        busy = [use(p) for *_, p in live]
+        made = place(queue, [CPU], busy, POOLS, usage, {}, now, False).placements
         owner = {c.job_id: c.account_id for c in queue}
         for p in made:
             if p.job_id == "big":
@@ -244,11 +239,15 @@ def test_what_can_never_run_reserves_nothing() -> None:
 
 
 @given(wants, offer_sets.filter(bool), st.booleans())
-def test_possible_is_exactly_what_an_idle_machine_starts(
+def test_possible_is_what_an_idle_machine_starts_or_a_priced_gpu_type_that_no_machine_has(
     want: Resources, offers: list[Offer], fallback: bool
 ) -> None:
     starts = bool(run([job("j", want)], offers, fallback=fallback))
-    if starts:
+    there = {o.gpu_type for o in offers if o.devices}
+    waits = want.gpus and not (fallback and not there)
+    waits = waits and (want.gpu_type not in there if want.gpu_type else not there)
+    fits = run([job("j", replace(want, gpus=0, gpu_type=None))], offers)
+    if starts or (waits and fits):
         check_possible(want, offers, POOLS, fallback)
         return
     with pytest.raises(ImpossibleRequest) as caught:

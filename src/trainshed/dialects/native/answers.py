@@ -47,6 +47,8 @@ class Plan(BaseModel):
     hold_ucredits: int
     fallback: bool
     starts: WaitReason
+    position: int
+    estimated_start_at: datetime | None
     notes: list[str]
 
 
@@ -288,6 +290,7 @@ class Offer(BaseModel):
     gpus: int
     free: Free
     price_ucredits: int
+    drained_at: datetime | None
 
 
 class Pool(BaseModel):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Protocol
 
-from fastapi import Depends, Query
+from fastapi import Depends, Path, Query
 from pydantic import StringConstraints
 
 from trainshed.dialects.native.schema import INT64
@@ -45,6 +45,7 @@ KeyRef = Annotated[str, Depends(_key)]
 UserRef = Annotated[str, Depends(_user)]
 AccountRef = Annotated[str, Depends(_account)]
 UploadRef = Annotated[str, Depends(_upload)]
+OfferRef = Annotated[str, Path(max_length=200)]
 ArtifactRef = Annotated[str, Depends(_artifact)]
 
 Limit = Annotated[int, Query(ge=1, le=paging.MAX)]

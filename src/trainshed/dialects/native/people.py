@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from trainshed.dialects.native import answers_people as answers
 from trainshed.domain import people
 from trainshed.domain.ledger import Balance, Entry, Hold
-from trainshed.ports.store import AuditEntry
+from trainshed.ports.records import AuditEntry
 from trainshed.ports.views import KeyView, LoginView
 from trainshed.usecases.accounts import AccountView
 

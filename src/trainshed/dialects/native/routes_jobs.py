@@ -15,6 +15,7 @@ from trainshed.dialects.native.parameters import (
     Cursor,
     JobRef,
     Limit,
+    OfferRef,
     Seq,
     Step,
     Word,
@@ -23,10 +24,10 @@ from trainshed.dialects.native.parameters import (
 )
 from trainshed.domain.artifact import ArtifactKind
 from trainshed.domain.errors import InvalidInput
-from trainshed.http.guards import JOB_READ, READ, WRITE, Route
+from trainshed.http.guards import JOB_READ, OPERATOR, READ, WRITE, Route
 from trainshed.http.hall import Called
 from trainshed.ports.store import JobFilter
-from trainshed.usecases import control, logs, metrics, queries, submit
+from trainshed.usecases import control, drains, logs, metrics, queries, submit
 
 MAX_LOG = 4 * 1024**2
 RAW_HEADERS = {
@@ -220,6 +221,16 @@ def list_offers(call: Called) -> answers.Offers:
     )
 
 
+def drain_offer(call: Called, offer_id: OfferRef) -> answers.Offer:
+    """Let a machine take nothing new; what runs there moves on with its checkpoint."""
+    return translate.to_offer(drains.drain(call.deps, call.principal, offer_id))
+
+
+def undrain_offer(call: Called, offer_id: OfferRef) -> answers.Offer:
+    """End a drain."""
+    return translate.to_offer(drains.undrain(call.deps, call.principal, offer_id))
+
+
 SPEC, SMALL = schema.SPEC_BYTES, schema.SMALL_BYTES
 ROUTES = [
     Route("POST", "/jobs/plan", plan_job, WRITE, body_limit=SPEC),
@@ -247,4 +258,9 @@ ROUTES = [
     ),
     Route("GET", "/jobs/{job_id}/receipt", get_receipt, READ),
     Route("GET", "/offers", list_offers, READ),
+    Route("POST", "/offers/{offer_id}/drain", drain_offer, OPERATOR, body_limit=SMALL),
+    Route(
+        "POST", "/offers/{offer_id}/undrain", undrain_offer, OPERATOR,
+        body_limit=SMALL,
+    ),
 ]  # fmt: skip

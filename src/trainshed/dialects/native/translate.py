@@ -16,10 +16,10 @@ from trainshed.domain.environment import Environment
 from trainshed.domain.errors import InvalidInput
 from trainshed.domain.events import Event
 from trainshed.domain.job import InputRef, JobSpec, Network
-from trainshed.domain.placement import WaitReason
 from trainshed.domain.receipt import Receipt
 from trainshed.domain.resources import Pool, Resources
 from trainshed.domain.retry import RetryPolicy
+from trainshed.domain.waiting import WaitReason
 from trainshed.ports.store import Upload
 from trainshed.ports.streams import Bucket, Point
 from trainshed.ports.views import (
@@ -201,6 +201,8 @@ def to_plan(view: PlanView) -> answers.Plan:
         hold_ucredits=view.hold_ucredits,
         fallback=view.fallback,
         starts=to_wait(view.starts),
+        position=view.outlook.position,
+        estimated_start_at=view.outlook.starts_at,
         notes=list(view.notes),
     )
 
@@ -360,6 +362,7 @@ def to_offer(view: OfferView) -> answers.Offer:
             cpus=free.millicpus / 1000, memory_bytes=free.memory_bytes, gpus=len(free.devices)
         ),
         price_ucredits=view.pool.price_ucredits,
+        drained_at=view.drained_at,
     )
 
 

@@ -212,7 +212,7 @@ async def _orders(engine: Engine, attempt_id: str, request: Request) -> Response
         ask = attempts.order_for
         left = until - engine.deps.clock.monotonic()
         if order == "checkpoint":
-            await _commit(engine, attempts.delivered(engine, attempt_id))
+            await _commit(engine, attempts.delivered(attempt_id))
             engine.deps.bus.notify("events")
         if order is not None or left <= 0:
             return _reply(order)

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from trainshed.domain.attempt import Attempt
 from trainshed.domain.errors import Conflict, NotFound
+from trainshed.domain.preemption import Running
 from trainshed.ports.store import After
 from trainshed.store import claim, sql
 from trainshed.store.link import Link
@@ -81,6 +82,13 @@ class SqlAttempts:
     def live(self) -> list[Attempt]:
         """All leases, oldest first."""
         return [attempt_from(r) for r in self._link.all(claim.LIVE_ATTEMPTS)]
+
+    def running(self) -> list[Running]:
+        """All leases with what placement must know of their Jobs."""
+        return [
+            Running(attempt_from(row[:-4]), -row[-4], row[-3], row[-2], int(row[-1]))
+            for row in self._link.all(claim.RUNNING)
+        ]
 
     def live_of(self, job_id: str) -> Attempt | None:
         """The Job's lease, locked if this is a write."""

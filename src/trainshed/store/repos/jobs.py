@@ -90,16 +90,19 @@ class SqlJobs:
         query = ("SELECT state, COUNT(*) FROM jobs WHERE deleted_at IS NULL", scope)
         return dict(self._link.all(" ".join((*query, "GROUP BY state")), values))
 
-    def candidates(self, now: datetime, per_account: int) -> list[Candidate]:
-        """The heads of all accounts' queues."""
-        at = micros(now)
-        heads = [
-            row
-            for (account_id,) in self._link.all(claim.WAITING_ACCOUNTS)
-            for row in self._link.all(claim.QUEUE_HEAD, (account_id, at, per_account))
-        ]
-        heads.sort(key=lambda r: (r[7], r[8], r[0]))
-        return [_candidate(row) for row in heads]
+    def waiting(self) -> list[str]:
+        """Accounts with something placeable."""
+        return [account_id for (account_id,) in self._link.all(claim.WAITING_ACCOUNTS)]
+
+    def lanes(self, account_id: str, after: str, limit: int) -> list[str]:
+        """Best priority first."""
+        rows = self._link.all(claim.LANES, (account_id, after, account_id, limit))
+        return [lane for (lane,) in rows]
+
+    def head(self, account_id: str, lane: str, now: datetime, limit: int) -> list[Candidate]:
+        """The first of a lane."""
+        rows = self._link.all(claim.LANE_HEAD, (account_id, lane, micros(now), limit))
+        return [_candidate(row) for row in rows]
 
     def n_ahead(self, job: Job) -> int:
         """Count what comes first."""
@@ -191,6 +194,10 @@ def _terms(
 
 
 def _candidate(row: Row) -> Candidate:
-    id_, account_id, millicpus, memory_bytes, gpus, gpu_type, pool, rank, created_at, max_s = row
+    id_, account_id, millicpus, memory_bytes, gpus, gpu_type, pool, rank, created_at, max_s, due = (
+        row
+    )
     want = Resources(millicpus, memory_bytes, gpus, gpu_type)
-    return Candidate(id_, account_id, want, pool, -rank, moment(created_at), max_s)
+    return Candidate(
+        id_, account_id, want, pool, -rank, moment(created_at), max_s, moment_or_none(due)
+    )

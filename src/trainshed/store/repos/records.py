@@ -6,16 +6,24 @@ import hashlib
 from datetime import datetime
 
 from trainshed.domain.errors import Conflict
-from trainshed.ports.store import AuditEntry, Remembered
+from trainshed.ports.records import AuditEntry, Remembered
 from trainshed.store import claim, sql
 from trainshed.store.link import Link
-from trainshed.store.mapping import audit_from, micros, plain, remembered_from, remembered_row
-from trainshed.store.tables import audit, public_ids, remembered
+from trainshed.store.mapping import (
+    audit_from,
+    micros,
+    moment,
+    plain,
+    remembered_from,
+    remembered_row,
+)
+from trainshed.store.tables import audit, drains, public_ids, remembered
 
 _REMEMBER = sql.insert(remembered, tail="ON CONFLICT DO NOTHING")
 _RECALL = sql.select(remembered, "WHERE account_id = ? AND key = ?")
 _AUDIT = sql.insert(audit, skip=("seq",))
 _BIND = sql.insert(public_ids, tail="ON CONFLICT DO NOTHING")
+_DRAIN = sql.insert(drains, tail="ON CONFLICT DO NOTHING")
 _GET_META = "SELECT value FROM meta WHERE key = ?"
 _SET_META = (
     "INSERT INTO meta (key, value) VALUES (?, ?)"
@@ -104,6 +112,34 @@ class SqlRecords:
     def set_meta(self, key: str, value: str) -> None:
         """Keep a setting."""
         self._link.run(_SET_META, (key, value))
+
+    def drain(self, offer_id: str, at: datetime, actor: str) -> None:
+        """Keep the first drain, if there is one."""
+        self._link.run(_DRAIN, (offer_id, micros(at), actor))
+
+    def undrain(self, offer_id: str) -> None:
+        """End a drain."""
+        self._link.run("DELETE FROM drains WHERE offer_id = ?", (offer_id,))
+
+    def drained(self) -> dict[str, datetime]:
+        """Since when, by offer."""
+        return {o: moment(at) for o, at in self._link.all("SELECT offer_id, at FROM drains")}
+
+    def hold_office(self, name: str, holder: str, now: datetime, ttl_s: float) -> int:
+        """Take it or keep it; the term's number, 0 if another holds it. One SQLite file has one
+        server, by its lock: nothing to write there.
+        """
+        if not self._waits:
+            return 1
+        at = micros(now)
+        ends = at + round(ttl_s * 1e6)
+        if not self._link.run(claim.HOLD_OFFICE, (name, holder, ends, at)):
+            return 0
+        return int(self._link.scalar(claim.OFFICE_TERM, (name, holder)))
+
+    def leave_office(self, name: str, holder: str) -> None:
+        """Let the next one have it at once."""
+        self._link.run(claim.LEAVE_OFFICE, (name, holder))
 
     def public_id(self, dialect: str, kind: str, object_id: str) -> str | None:
         """Return what a dialect calls an object."""

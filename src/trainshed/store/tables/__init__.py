@@ -19,7 +19,7 @@ from trainshed.store.tables.people import (
     sessions,
     users,
 )
-from trainshed.store.tables.records import audit, meta, public_ids, remembered
+from trainshed.store.tables.records import audit, drains, meta, offices, public_ids, remembered
 from trainshed.store.tables.streams import (
     latest_points,
     log_chunks,
@@ -29,9 +29,9 @@ from trainshed.store.tables.streams import (
 )
 
 __all__ = [
-    "accounts", "artifact_files", "artifacts", "attempts", "audit", "deliveries", "entries",
-    "events",
+    "accounts", "artifact_files", "artifacts", "attempts", "audit", "deliveries", "drains",
+    "entries", "events",
     "hold_moves", "holds", "job_envs", "job_labels", "jobs", "keys", "latest_points", "log_chunks",
-    "meta", "metadata", "point_rows", "public_ids", "registry_logins", "remembered", "sealed_parts",
-    "sessions", "stream_heads", "subscriptions", "uploads", "users",
+    "meta", "metadata", "offices", "point_rows", "public_ids", "registry_logins", "remembered",
+    "sealed_parts", "sessions", "stream_heads", "subscriptions", "uploads", "users",
 ]  # fmt: skip

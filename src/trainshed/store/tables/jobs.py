@@ -1,7 +1,9 @@
 """Jobs, their Attempts, and the outbox.
 
-``jobs.rank`` is minus the priority, so that every order is ascending. ``jobs.live`` says whether a
-live Attempt exists: derived, kept in the transaction that moves the Attempt, checked by ``verify``.
+``jobs.rank`` is minus the priority, so that every order is ascending. ``jobs.lane`` names the Jobs
+of equal priority and equal resources: only the first few of a lane can matter in one round.
+``jobs.live`` says whether a live Attempt exists: derived, kept in the transaction that moves the
+Attempt, checked by ``verify``, as the lane is.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ jobs = Table(
     text("reason", null=True),
     text("message"),
     number("rank"),
+    text("lane"),
     number("live"),
     number("created_at"),
     number("not_before", null=True),
@@ -59,7 +62,7 @@ def _partial(name: str, where: str, *columns: object) -> None:
 
 _partial(
     "ix_jobs_placeable", PLACEABLE,
-    jobs.c.account_id, jobs.c.rank, jobs.c.created_at, jobs.c.id, jobs.c.not_before,
+    jobs.c.account_id, jobs.c.lane, jobs.c.created_at, jobs.c.id, jobs.c.not_before, jobs.c.rank,
 )  # fmt: skip
 _partial("ix_jobs_due", f"{PLACEABLE} AND not_before IS NOT NULL", jobs.c.not_before)
 _partial(

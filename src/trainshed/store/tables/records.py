@@ -1,4 +1,4 @@
-"""Idempotency, audit, settings that must survive, and the dialects' public ids."""
+"""Idempotency, audit, settings that must survive, drains, offices, and dialects' public ids."""
 
 from __future__ import annotations
 
@@ -34,6 +34,27 @@ audit = Table(
 Index("ix_audit_account", audit.c.account_id, audit.c.seq)
 
 meta = Table("meta", metadata, text("key", key=True), text("value"), sqlite_with_rowid=False)
+
+#: Offers that take nothing new, until an operator ends the drain.
+drains = Table(
+    "drains",
+    metadata,
+    text("offer_id", key=True),
+    number("at"),
+    text("actor"),
+    sqlite_with_rowid=False,
+)
+
+#: Who may do what only one server may do at a time; ``term`` grows with every change of holder.
+offices = Table(
+    "offices",
+    metadata,
+    text("name", key=True),
+    text("holder"),
+    number("term"),
+    number("expires_at"),
+    sqlite_with_rowid=False,
+)
 
 public_ids = Table(
     "public_ids",

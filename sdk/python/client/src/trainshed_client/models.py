@@ -1,7 +1,6 @@
 """What the API answers, as frozen dataclasses. ``raw`` is the JSON object as it came.
 
-Units are in the names: ``*_s`` seconds, ``*_ms`` milliseconds, ``*_bytes``, ``*_ucredits``
-(10⁶ are one credit). Times are aware datetimes in UTC.
+Units are in the names; 10⁶ ``*_ucredits`` are one credit. Times are aware datetimes in UTC.
 """
 
 from __future__ import annotations
@@ -151,6 +150,8 @@ class Plan(Model):
     hold_ucredits: int = 0
     fallback: bool = False
     starts: WaitReason | None = None
+    position: int = 0
+    estimated_start_at: datetime | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -376,24 +377,3 @@ class DownloadTicket(Model):
     expires_at: datetime | None = None
     size_bytes: int | None = None
     filename: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Offer(Model):
-    id: str
-    executor: str = ""
-    pool: str | None = None
-    gpu_type: str | None = None
-    cpus: float = 0
-    memory_bytes: int = 0
-    gpus: int = 0
-    free: dict[str, Any] = field(default_factory=dict)
-    price_ucredits: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Offers(Model):
-    """What is for hire now, and the pools that are configured."""
-
-    items: tuple[Offer, ...] = ()
-    pools: tuple[Any, ...] = ()

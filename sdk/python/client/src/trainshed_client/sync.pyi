@@ -30,7 +30,6 @@ from trainshed_client.models import (
     MetricPoint,
     MetricSeries,
     MetricSummary,
-    Offers,
     Plan,
     Receipt,
     Session,
@@ -39,6 +38,7 @@ from trainshed_client.models import (
     User,
 )
 from trainshed_client.models_hooks import ChannelInfo, Delivery, EventKind, Replayed, WebhookInfo
+from trainshed_client.models_offers import Offer, Offers
 
 class BlockingDownloadStream:
     size_bytes: int | None
@@ -202,7 +202,9 @@ class BlockingCredits:
     def holds(self, *, limit: int | None = None) -> Iterator[Hold]: ...
 
 class BlockingOfferList:
+    def drain(self, offer_id: str) -> Offer: ...
     def list(self) -> Offers: ...
+    def undrain(self, offer_id: str) -> Offer: ...
 
 class BlockingEvents:
     def follow(self, *, after_seq: int | None = None) -> Iterator[Event]: ...

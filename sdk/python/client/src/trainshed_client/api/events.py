@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from urllib.parse import quote
 
 from trainshed_client.api.group import Group, pages
 from trainshed_client.decode import decode
-from trainshed_client.models import Event, Offers
+from trainshed_client.models import Event
+from trainshed_client.models_offers import Offer, Offers
 from trainshed_client.sse import follow
 
 
@@ -47,3 +49,15 @@ class OfferList(Group):
     async def list(self) -> Offers:
         """Return the offers with what is free of each, and the configured pools."""
         return decode(Offers, await self._transport.call("GET", "/v1/offers"))
+
+    async def drain(self, offer_id: str) -> Offer:
+        """Let an offer take nothing new, and move on what runs there (operators)."""
+        return await self._change(offer_id, "drain")
+
+    async def undrain(self, offer_id: str) -> Offer:
+        """Let an offer take Jobs again (operators)."""
+        return await self._change(offer_id, "undrain")
+
+    async def _change(self, offer_id: str, verb: str) -> Offer:
+        path = f"/v1/offers/{quote(offer_id, safe='')}/{verb}"
+        return decode(Offer, await self._transport.call("POST", path))

@@ -15,10 +15,13 @@ if TYPE_CHECKING:
     from trainshed_client.sync import Client
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @json_option
-def offers(as_json: bool) -> None:
+@click.pass_context
+def offers(context: click.Context, as_json: bool) -> None:
     """Show what is for hire, and what of it is free."""
+    if context.invoked_subcommand is not None:
+        return
     with open_client() as client:
         found = client.offers.list()
     if as_json:
@@ -28,7 +31,7 @@ def offers(as_json: bool) -> None:
 
     rows = (
         (
-            o.id,
+            f"{o.id} (drained)" if o.drained_at else o.id,
             o.pool,
             o.gpu_type,
             f"{o.free.get('gpus', '?')}/{o.gpus}",
@@ -46,6 +49,26 @@ def offers(as_json: bool) -> None:
             f"{p['gpu_type']} {render.credits(p.get('price_ucredits'))}" for p in pools
         )
         render.show(f"GPU types that a job may ask for, credits per GPU-hour: {priced}")
+
+
+@offers.command()
+@click.argument("offer")
+@json_option
+def drain(offer: str, as_json: bool) -> None:
+    """Let OFFER take nothing new; its jobs save and queue again (operators)."""
+    with open_client() as client:
+        changed = client.offers.drain(offer)
+    echo_json(changed) if as_json else click.echo(f"{plain(changed.id)} is drained.")
+
+
+@offers.command()
+@click.argument("offer")
+@json_option
+def undrain(offer: str, as_json: bool) -> None:
+    """Let OFFER take jobs again (operators)."""
+    with open_client() as client:
+        changed = client.offers.undrain(offer)
+    echo_json(changed) if as_json else click.echo(f"{plain(changed.id)} takes jobs again.")
 
 
 @click.command("credits")
