@@ -134,7 +134,23 @@ class Platform(RuleBasedStateMachine):
         found = self.engine.deps.store.read(lambda tx: tx.attempts.live())
         return {a.job_id: (a.order, a.leased_at) for a in found}
 
-    @rule(job=jobs, ms=st.integers(0, 10**6))
+    @rule(target=jobs)
+    def a_higher_priority_comes(self) -> object:
+        """What chance seldom brings about: the machine is full and busy, and someone must go."""
+        self.place()
+        for job, model in self.model.items():
+            if model.live:
+                self.start(job)
+        self.clock.advance(60.0)
+        made = self.submit_job(2000, 0, 9)
+        self.place()
+        return made
+
+    @rule(ms=st.integers(0, 10**6))
+    def all_told_leave(self, ms: int) -> None:
+        for job in self.model:
+            self.leave(job, ms)
+
     def leave(self, job: str, ms: int) -> None:
         """The runner obeys an eviction."""
         attempt, model = self.live_attempt(job), self.model[job]
