@@ -18,8 +18,8 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg import errors as pg
 from psycopg.pq import TransactionStatus
-from sqlalchemy import Engine, create_engine, make_url, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import InvalidatePoolError, SQLAlchemyError
 
 from trainshed.domain.errors import Overloaded, Unavailable
 from trainshed.ports.crash import crashpoint
@@ -33,6 +33,8 @@ T = TypeVar("T")
 
 TRIES = 20
 POOL_WAIT_S = 10
+#: A connection unused for so long is asked whether it lives before it is used.
+PING_AFTER_S = 1.0
 
 
 class Again(Exception):
@@ -225,6 +227,23 @@ def _rest(connection: Any) -> None:
             connection.close()
 
 
+def _rested(connection: Any, record: Any) -> None:
+    record.info["since"] = time.monotonic()
+
+
+def _alive(connection: Any, record: Any, _: Any) -> None:
+    """Ask a connection that rested for a while whether it still lives; under load that would be a
+    round trip for nothing. The pool replaces a dead one, and all that are older.
+    """
+    if time.monotonic() - record.info.get("since", 0.0) < PING_AFTER_S:
+        return
+    try:
+        connection.execute("SELECT 1")
+        connection.rollback()
+    except psycopg.Error as error:
+        raise InvalidatePoolError from error
+
+
 def open_postgres(url: str, read_only: bool, writers: int, queue: int) -> PgStore:
     """Connect, migrate (one server at a time), and start.
 
@@ -237,8 +256,9 @@ def open_postgres(url: str, read_only: bool, writers: int, queue: int) -> PgStor
         max_overflow=0,
         pool_timeout=POOL_WAIT_S,
         pool_recycle=1800,
-        pool_pre_ping=True,
     )
+    event.listen(engine, "checkin", _rested)
+    event.listen(engine, "checkout", _alive)
     try:
         if not read_only:
             with engine.begin() as connection:

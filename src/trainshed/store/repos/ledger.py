@@ -20,6 +20,17 @@ _BALANCE = "SELECT balance_after FROM entries WHERE book = ? AND unit = ? ORDER 
 _HELD = (
     "SELECT held_after FROM hold_moves WHERE account_id = ? AND unit = ? ORDER BY seq DESC LIMIT 1"
 )
+#: Each of the next two is one question, not several: on PostgreSQL each costs a round trip under
+#: the account's lock.
+_FUNDS = " ".join(("SELECT", f"({_BALANCE}),", f"({_HELD})"))
+_BEFORE_MOVE = " ".join(
+    (
+        "SELECT j.key_id,", f"({_HELD}),",
+        "(SELECT m.key_used_after FROM hold_moves AS m WHERE m.key_id IS NOT NULL",
+        "AND m.key_id = j.key_id ORDER BY m.seq DESC LIMIT 1)",
+        "FROM jobs AS j WHERE j.id = ?",
+    )
+)  # fmt: skip
 _KEY_USED = (
     "SELECT key_used_after FROM hold_moves WHERE key_id IS NOT NULL AND key_id = ?"
     " ORDER BY seq DESC LIMIT 1"
@@ -45,8 +56,8 @@ class SqlLedger:
 
     def balance(self, account_id: str, unit: Unit) -> Balance:
         """Read both running sums."""
-        balance = self._link.scalar(_BALANCE, (account_id, unit.value)) or 0
-        return Balance(unit, balance, self._held(account_id, unit.value))
+        row = self._link.one(_FUNDS, (account_id, unit.value) * 2) or (0, 0)
+        return Balance(unit, int(row[0] or 0), int(row[1] or 0))
 
     def post(self, entries: Sequence[Entry]) -> None:
         """Add the legs of one balanced transaction; platform books keep no running balance."""
@@ -122,16 +133,12 @@ class SqlLedger:
         """The running sum of what the key's Jobs captured and hold."""
         return int(self._link.scalar(_KEY_USED, (key_id,)) or 0)
 
-    def _held(self, account_id: str, unit: str) -> int:
-        return int(self._link.scalar(_HELD, (account_id, unit)) or 0)
-
     def _move(self, hold: Hold, delta: int, key_delta: int) -> None:
-        job = self._link.one("SELECT key_id FROM jobs WHERE id = ?", (hold.job_id,))
-        if job is None:
-            raise NotFound("There is no job with that id.")
-        key_id = job[0]
         unit = hold.unit.value
-        key_used = None if key_id is None else self.captured_by_key(key_id) + key_delta
-        held = self._held(hold.account_id, unit) + delta
-        row = (hold.id, hold.account_id, unit, delta, held, key_id, key_used)
+        before = self._link.one(_BEFORE_MOVE, (hold.account_id, unit, hold.job_id))
+        if before is None:
+            raise NotFound("There is no job with that id.")
+        key_id, held, used = before
+        key_used = None if key_id is None else int(used or 0) + key_delta
+        row = (hold.id, hold.account_id, unit, delta, int(held or 0) + delta, key_id, key_used)
         self._link.run(_MOVE, row)
