@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from trainshed.domain.lease import LeaseTerms
+from trainshed.domain.pricing import Package
 from trainshed.domain.resources import Pool
 from trainshed.ports.blobs import Blobs
 from trainshed.ports.bus import Bus
 from trainshed.ports.channel import Channel
 from trainshed.ports.clock import Clock, Ids
 from trainshed.ports.executor import Executor
+from trainshed.ports.roots import Roots
 from trainshed.ports.secrets import Secrets
 from trainshed.ports.store import Store
 from trainshed.ports.workload import Workload
@@ -59,6 +61,8 @@ class Policy:
     admin_grant_ucredits: int = 10_000_000_000
     preemption: bool = True
     preempt_min_run_s: float = 60.0
+    low_ucredits: int = 0
+    packages: tuple[Package, ...] = ()
     first_uid: int = 200_000
     container_engine: str = "auto"
     image_pull: str = "missing"
@@ -87,3 +91,4 @@ class Deps:
     runner_url: str
     public_url: str = ""
     channels: Mapping[str, Channel] = field(default_factory=dict)
+    roots: Roots | None = None

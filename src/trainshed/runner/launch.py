@@ -68,6 +68,7 @@ def environment(
         fixed["TRAINSHED_RESUME_FROM"] = resume_path(job, place, checkpoints)
     own = {
         "CHECKPOINT_DIR": checkpoints,
+        "OUTPUT_DIR": place.output,
         "JOB_ID": job.job_id,
         "HOME": place.tmp,
         "TMPDIR": tmp,
