@@ -11,6 +11,7 @@ from starlette.routing import Route
 from trainshed import __version__
 from trainshed.bootstrap.settings import Settings
 from trainshed.bootstrap.wiring import build, interpreter, prepare
+from trainshed.dialects.middleman.routes import door as middleman_door
 from trainshed.dialects.native.routes import door as native_door
 from trainshed.dialects.runner.routes import door as runner_door
 from trainshed.http.app import Lifespan, create_app
@@ -21,7 +22,7 @@ from trainshed.usecases.engine import Engine
 
 def doors(engine: Engine) -> list[Door]:
     """Return every door, in the order the front page lists them."""
-    return [native_door(), runner_door(engine, interpreter())]
+    return [native_door(), middleman_door(), runner_door(engine, interpreter())]
 
 
 def create(engine: Engine, settings: Settings, lifespan: Lifespan | None) -> FastAPI:

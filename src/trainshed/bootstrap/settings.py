@@ -16,6 +16,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from trainshed.domain.pricing import Package
 from trainshed.domain.resources import GIB, Pool
 
 
@@ -40,13 +41,45 @@ class PoolSetting(BaseModel):
         )  # fmt: skip
 
 
+class PackageSetting(BaseModel):
+    """Credits that the operator sells; ``price_cents`` in US cents."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: str = Field(min_length=1, max_length=64)
+    name: str = Field(min_length=1, max_length=100)
+    credits: int = Field(ge=1, le=10**12)
+    price_cents: int = Field(ge=0, le=10**12)
+
+    def package(self) -> Package:
+        """Return the domain's Package."""
+        return Package(self.id, self.name, self.credits, self.price_cents)
+
+
+def default_packages() -> list[PackageSetting]:
+    """Three sizes at the documents' rate of 100 credits to the dollar, larger ones cheaper."""
+    return [
+        PackageSetting(id="starter", name="Starter", credits=1_000, price_cents=1_000),
+        PackageSetting(id="pro", name="Pro", credits=5_000, price_cents=4_500),
+        PackageSetting(id="scale", name="Scale", credits=20_000, price_cents=16_000),
+    ]
+
+
+def gpu_pool(gpu_type: str, vram_gb: int, credits_per_hour: float) -> PoolSetting:
+    """A pool named after its GPU, charged in whole credits."""
+    return PoolSetting(
+        name=gpu_type, gpu_type=gpu_type, vram_gb=vram_gb,
+        credits_per_hour=credits_per_hour, charge_increment_credits=1,
+    )  # fmt: skip
+
+
 def default_pools() -> list[PoolSetting]:
     """The pools and prices that the documents print, and the machine's own CPUs."""
     return [
         PoolSetting(name="local-cpu", credits_per_hour=1),
-        PoolSetting(name="t4", gpu_type="t4", vram_gb=16, credits_per_hour=10),
-        PoolSetting(name="v100", gpu_type="v100", vram_gb=32, credits_per_hour=25),
-        PoolSetting(name="a100", gpu_type="a100", vram_gb=80, credits_per_hour=50),
+        gpu_pool("t4", 16, 10),
+        gpu_pool("v100", 32, 25),
+        gpu_pool("a100", 80, 50),
     ]
 
 
@@ -119,6 +152,10 @@ class Settings(BaseSettings):
     """Checkpoints kept per job beside pinned ones."""
     admin_credits: int = 10_000
     """Credits the first admin is granted, as a visible entry."""
+    low_credits: int = Field(default=100, ge=0, le=10**12)
+    """An account is told (`credits.low`) when fewer credits are left available; 0 is never."""
+    credit_packages: list[PackageSetting] = Field(default_factory=default_packages)
+    """What `/billing/packages` lists; Trainshed itself sells nothing."""
     rate_limit_per_minute: int = 6000
     """Requests a principal may make per minute."""
     session_days: int = 7

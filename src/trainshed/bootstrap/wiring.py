@@ -100,6 +100,8 @@ def policy(settings: Settings, listen: list[Address], gpus: bool) -> Policy:
         presign_ttl_s=settings.presign_ttl_s,
         session_ttl_s=settings.session_days * 86_400,
         admin_grant_ucredits=settings.admin_credits * 1_000_000,
+        low_ucredits=settings.low_credits * 1_000_000,
+        packages=tuple(p.package() for p in settings.credit_packages),
         first_uid=first_uid(settings.data),
         lease=LeaseTerms(settings.heartbeat_s, settings.lease_s),
     )

@@ -30,6 +30,8 @@ KINDS = {
     "credits.captured": "a hold was charged and the rest released",
     "credits.released": "a hold was released without a charge",
     "credits.granted": "credits were added",
+    "credits.low": "a reservation left fewer credits available than the operator's threshold",
+    "credits.depleted": "a reservation left less than one credit available",
 }
 
 

@@ -13,6 +13,8 @@ from enum import StrEnum
 from trainshed.domain.errors import Conflict, InvalidInput, PaymentRequired
 
 INT64_MAX = 2**63 - 1
+#: Micro-credits of one credit.
+MICRO = 1_000_000
 GRANTS = "platform:grants"
 REVENUE = "platform:revenue"
 
@@ -127,6 +129,15 @@ def open_hold(
             available_ucredits=funds.available,
         )
     return Hold(hold_id, account_id, job_id, funds.unit, amount, HoldState.OPEN, now)
+
+
+def crossings(before: int, after: int, low: int) -> tuple[str, ...]:
+    """Return the event kinds of what is available going down from ``before`` to ``after``.
+
+    Each is told when its mark is crossed, and again only after credits came back above it.
+    """
+    marks = (("credits.low", low), ("credits.depleted", MICRO))
+    return tuple(kind for kind, mark in marks if after < mark <= before)
 
 
 def settle(

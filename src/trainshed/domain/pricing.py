@@ -4,10 +4,22 @@ twice.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from trainshed.domain.resources import Pool, Resources
 
 MS_PER_HOUR = 3_600_000
 CREDIT = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """Credits that the operator sells, for information; ``price_cents`` in US cents."""
+
+    id: str
+    name: str
+    credits: int
+    price_cents: int
 
 
 def rate(pool: Pool, resources: Resources) -> int:

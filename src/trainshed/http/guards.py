@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from starlette.datastructures import Headers
+
 from trainshed.domain.errors import NotAllowed
 from trainshed.domain.people import Principal, Right
 from trainshed.http.problems import Renderer, render
@@ -17,6 +19,7 @@ PUBLIC_ROUTES: Mapping[tuple[str, str], str] = {
     ("GET", "/"): "the front page says where the doors are",
     ("GET", "/openapi.json"): "documentation",
     ("GET", "/v1/openapi.json"): "documentation",
+    ("GET", "/middleman/api/v1/openapi.json"): "documentation",
     ("GET", "/v1/health"): "health",
     ("POST", "/v1/login"): "login",
     ("POST", "/v1/register"): "register; closed unless the policy opens it",
@@ -84,8 +87,23 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class Alias:
+    """A literal address: ``path`` and all below it is served by ``to`` below the door's prefix.
+
+    ``claims`` says whether a request there is for this door; None takes what no other door claims.
+    """
+
+    path: str
+    to: str = ""
+    claims: Callable[[Headers], bool] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Door:
-    """One API vocabulary at one prefix. ``render`` shows its errors; ``title`` is for people."""
+    """One API vocabulary at one prefix, and at its ``aliases``.
+
+    ``render`` shows its errors, ``problem`` is their OpenAPI schema; ``title`` is for people.
+    """
 
     name: str
     prefix: str
@@ -94,6 +112,8 @@ class Door:
     render: Renderer = render
     docs: str | None = None
     listed: bool = True
+    aliases: Sequence[Alias] = ()
+    problem: Mapping[str, Any] | None = None
 
 
 def check_doors(doors: Sequence[Door]) -> None:

@@ -72,6 +72,10 @@ class Call:
         """The wings."""
         return self.hall.deps
 
+    def signed_url(self, token: str) -> str:
+        """Return the absolute URL of a signed upload or download, by the name the caller used."""
+        return f"{self.origin.base}/v1/signed/{token}"
+
     @property
     def principal(self) -> Principal:
         """Who is calling. Raises NotAuthenticated on an open route."""

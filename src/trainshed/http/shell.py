@@ -14,6 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from trainshed.domain.errors import TrainshedError
+from trainshed.http.dispatch import Dispatch
 from trainshed.http.errors import CrossSite, HostNotAllowed, InternalError
 from trainshed.http.guards import Door
 from trainshed.http.hall import Hall
@@ -44,6 +45,7 @@ class Shell:
         """Stand around ``app``."""
         self.app, self.hall = app, hall
         self._doors = sorted(doors, key=lambda d: -len(d.prefix))
+        self._dispatch = Dispatch(doors)
         public = urlsplit(hall.deps.public_url).hostname
         names = [*LOOPBACK, *hall.settings.allowed_hosts, *([public] if public else [])]
         self._hosts = frozenset(n.lower() for n in names)
@@ -64,6 +66,7 @@ class Shell:
         state["headers"] = {}
         answer = _Answer(send, state, origin)
         try:
+            self._dispatch.rewrite(scope, headers)
             self._check(scope, headers, origin)
             await self.app(scope, receive, answer)
         except TrainshedError as error:

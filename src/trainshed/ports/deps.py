@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from trainshed.domain.lease import LeaseTerms
+from trainshed.domain.pricing import Package
 from trainshed.domain.resources import Pool
 from trainshed.ports.blobs import Blobs
 from trainshed.ports.bus import Bus
@@ -40,6 +41,8 @@ class Policy:
     session_ttl_s: int = 7 * 86_400
     idempotency_ttl_s: int = 172_800
     admin_grant_ucredits: int = 10_000_000_000
+    low_ucredits: int = 0
+    packages: tuple[Package, ...] = ()
     first_uid: int = 200_000
     lease: LeaseTerms = field(default_factory=LeaseTerms)
 

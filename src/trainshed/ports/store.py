@@ -36,7 +36,10 @@ class After:
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """Every field narrows; empty means all. ``account_id`` None is for the engine and operators."""
+    """Every field narrows; empty means all. ``account_id`` None is for the engine and operators.
+
+    ``live``: whether it has a live Attempt; ``begun``: whether it ever had one.
+    """
 
     account_id: str | None = None
     states: tuple[str, ...] = ()
@@ -47,6 +50,8 @@ class JobFilter:
     labels: Mapping[str, str] = field(default_factory=dict)
     created_after: datetime | None = None
     created_before: datetime | None = None
+    live: bool | None = None
+    begun: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +104,14 @@ class Jobs(Protocol):
         """Write every mutable field of an existing Job."""
 
     def env(self, job_id: str) -> bytes | None: ...
-    def page(self, where: JobFilter, after: After | None, limit: int) -> list[Job]:
-        """Newest first."""
+    def page(self, where: JobFilter, after: After | None, limit: int, offset: int = 0) -> list[Job]:
+        """Newest first; ``offset`` more are passed over, for dialects that page by number."""
+
+    def count(self, where: JobFilter) -> int:
+        """How many there are."""
+
+    def starting_with(self, id_prefix: str, where: JobFilter, limit: int) -> list[str]:
+        """Ids that begin so; ``id_prefix`` ends in hex digits."""
 
     def counts(self, account_id: str | None) -> dict[str, int]:
         """Number of Jobs by state."""
@@ -157,9 +168,17 @@ class Ledger(Protocol):
         """Add the legs of one balanced transaction. Raises Conflict if they do not sum to 0."""
 
     def entries(
-        self, account_id: str, unit: Unit | None, before_seq: int | None, limit: int
+        self,
+        account_id: str,
+        unit: Unit | None,
+        before_seq: int | None,
+        limit: int,
+        offset: int = 0,
     ) -> list[tuple[int, int, Entry]]:
         """(seq, balance after, entry) of a wallet, newest first."""
+
+    def n_entries(self, account_id: str, unit: Unit) -> int:
+        """How many entries a wallet has."""
 
     def insert_hold(self, hold: Hold) -> None:
         """Raises Conflict if the Job already has an open hold."""
@@ -228,6 +247,9 @@ class Files(Protocol):
     def uploads(self, account_id: str, after: After | None, limit: int) -> list[Upload]: ...
     def find_uploads(self, account_id: str, path: str) -> list[Upload]:
         """Completed uploads with exactly this key, newest first."""
+
+    def uploads_below(self, account_id: str, folder: str, limit: int) -> list[Upload]:
+        """Completed uploads whose key begins with ``folder/``, newest first."""
 
     def insert_artifact(self, artifact: Artifact) -> None: ...
     def get_artifact(self, artifact_id: str, account_id: str | None = None) -> Artifact: ...

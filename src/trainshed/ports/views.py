@@ -17,7 +17,7 @@ from trainshed.ports.streams import Bucket, Point
 @dataclass(frozen=True, slots=True)
 class JobView:
     """A Job as its owner sees it. ``attempts`` by number; ``latest`` are its newest metric
-    points.
+    points; ``reserved_ucredits`` is its first, largest hold, open or not.
     """
 
     job: Job
@@ -26,6 +26,7 @@ class JobView:
     latest: Mapping[str, Point] = field(default_factory=dict)
     held_ucredits: int = 0
     captured_ucredits: int = 0
+    reserved_ucredits: int = 0
 
     @property
     def attempt(self) -> Attempt | None:

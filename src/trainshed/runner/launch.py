@@ -55,6 +55,7 @@ def environment(job: Assignment, place: Workspace, library: str, tmp: str) -> di
         fixed["TRAINSHED_RESUME_FROM"] = place.resume
     own = {
         "CHECKPOINT_DIR": place.checkpoints,
+        "OUTPUT_DIR": place.output,
         "HOME": place.tmp,
         "TMPDIR": tmp,
         "PATH": f"{os.path.dirname(job.python)}:{SYSTEM_PATH}",

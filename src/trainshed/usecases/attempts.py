@@ -176,8 +176,7 @@ def finishing(engine: Engine, attempt_id: str, ending: Ending) -> Callable[[Tx],
     """Return the transaction of ``finish``; call ``finished`` after it."""
     deps = engine.deps
     now = deps.clock.utc_now()
-    ids = [deps.ids.new(k) for k in ("transaction", "hold")]
-    stamp = billing.Stamp(now, ids[0], ids[1])
+    stamp = billing.new_stamp(deps, now)
 
     def apply(tx: Tx) -> Job:
         attempt = tx.attempts.get(attempt_id)

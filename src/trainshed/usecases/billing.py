@@ -13,6 +13,7 @@ from trainshed.domain.events import Event
 from trainshed.domain.job import Job
 from trainshed.domain.ledger import Hold, HoldState, Unit
 from trainshed.domain.resources import Pool, Resources
+from trainshed.ports.deps import Deps
 from trainshed.ports.store import Tx
 
 LOCAL_CPU = "local-cpu"
@@ -20,11 +21,21 @@ LOCAL_CPU = "local-cpu"
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What a money transaction needs that must not be drawn inside it."""
+    """What a money transaction needs that must not be drawn inside it.
+
+    ``low_ucredits``: the owner is told when fewer are left available.
+    """
 
     now: datetime
     txn_id: str
     hold_id: str
+    low_ucredits: int = 0
+
+
+def new_stamp(deps: Deps, now: datetime) -> Stamp:
+    """Draw what a transaction at ``now`` needs."""
+    ids = [deps.ids.new(kind) for kind in ("transaction", "hold")]
+    return Stamp(now, ids[0], ids[1], deps.policy.low_ucredits)
 
 
 def asked_pool(pools: Sequence[Pool], resources: Resources) -> Pool:
@@ -85,6 +96,10 @@ def reserve(tx: Tx, job: Job, attempts: Sequence[Attempt], pool: Pool, stamp: St
     hold = ledger.open_hold(stamp.hold_id, job.account_id, job.id, amount, funds, stamp.now)
     tx.ledger.insert_hold(hold)
     _event(tx, "credits.held", job, stamp.now, amount)
+    left = funds.available - amount
+    for kind in ledger.crossings(funds.available, left, stamp.low_ucredits):
+        data = {"available_ucredits": left, "threshold_ucredits": stamp.low_ucredits}
+        tx.events.append(Event(kind, job.account_id, stamp.now, job.id, None, data))
     return hold
 
 

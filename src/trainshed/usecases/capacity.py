@@ -7,7 +7,7 @@ from __future__ import annotations
 from trainshed.domain.attempt import Attempt
 from trainshed.domain.job import Job
 from trainshed.domain.placement import Candidate, WaitReason, explain
-from trainshed.domain.resources import Offer, Use
+from trainshed.domain.resources import GIB, MIN_MILLICPUS, Offer, Resources, Use
 from trainshed.domain.states import Intent
 from trainshed.ports.deps import Deps
 
@@ -15,6 +15,24 @@ from trainshed.ports.deps import Deps
 def offers_of(deps: Deps) -> list[Offer]:
     """Return every offer of every executor."""
     return [offer for executor in deps.executors.values() for offer in executor.offers()]
+
+
+def share_of(deps: Deps, gpu_type: str, gpus: int) -> Resources:
+    """Return GPUs with the CPUs and memory that go with them: their part of the machine they are
+    in; on a machine without GPUs one CPU, and at most half of its memory.
+    """
+    offers = offers_of(deps)
+    own = [o for o in offers if o.gpu_type == gpu_type and len(o.devices) >= gpus]
+    if own:
+        best = max(own, key=lambda o: len(o.devices))
+        n = len(best.devices)
+        return Resources(
+            max(best.millicpus * gpus // n, MIN_MILLICPUS), best.memory_bytes * gpus // n,
+            gpus, gpu_type,
+        )  # fmt: skip
+    most = max((o.memory_bytes for o in offers), default=2 * GIB)
+    cpus = max((o.millicpus for o in offers), default=1000)
+    return Resources(min(1000, cpus), min(4 * GIB, most // 2), gpus, gpu_type)
 
 
 def use_of(attempt: Attempt) -> Use:

@@ -29,7 +29,7 @@ def cancel(deps: Deps, principal: Principal, job_id: str) -> JobView:
     Raises:
         NotFound, NotAllowed. IllegalTransition: it has already ended.
     """
-    stamp = _stamp(deps)
+    stamp = billing.new_stamp(deps, deps.clock.utc_now())
     pools = {p.name: p for p in deps.pools}
 
     def apply(tx: Tx) -> Attempt | None:
@@ -52,7 +52,7 @@ def pause(deps: Deps, principal: Principal, job_id: str) -> JobView:
     Raises:
         NotFound, NotAllowed. IllegalTransition: it has ended or is being cancelled.
     """
-    stamp = _stamp(deps)
+    stamp = billing.new_stamp(deps, deps.clock.utc_now())
     pools = {p.name: p for p in deps.pools}
 
     def apply(tx: Tx) -> Attempt | None:
@@ -74,7 +74,7 @@ def resume(deps: Deps, principal: Principal, job_id: str) -> JobView:
     Raises:
         NotFound, NotAllowed. IllegalTransition: it is not paused. PaymentRequired.
     """
-    stamp = _stamp(deps)
+    stamp = billing.new_stamp(deps, deps.clock.utc_now())
     pools = {p.name: p for p in deps.pools}
 
     def apply(tx: Tx) -> Attempt | None:
@@ -165,10 +165,6 @@ def delete(deps: Deps, principal: Principal, job_id: str) -> None:
 
     deps.store.write(apply)
     deps.bus.notify("events")
-
-
-def _stamp(deps: Deps) -> billing.Stamp:
-    return billing.Stamp(deps.clock.utc_now(), deps.ids.new("transaction"), deps.ids.new("hold"))
 
 
 def _load(tx: Tx, principal: Principal, job_id: str) -> tuple[Job, Attempt | None]:

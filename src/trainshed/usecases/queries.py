@@ -6,12 +6,14 @@ from dataclasses import replace
 
 from trainshed.domain.artifact import Artifact, ArtifactKind
 from trainshed.domain.attempt import Attempt
-from trainshed.domain.errors import IllegalTransition, NotFound
+from trainshed.domain.errors import Conflict, IllegalTransition, NotFound
 from trainshed.domain.events import Event
 from trainshed.domain.job import Job
+from trainshed.domain.ledger import Entry, HoldState, Unit
 from trainshed.domain.people import Principal, Right
 from trainshed.domain.receipt import Receipt, receipt_of
 from trainshed.domain.resources import free_of
+from trainshed.domain.states import JobState
 from trainshed.ports.deps import Deps
 from trainshed.ports.store import After, JobFilter, Tx
 from trainshed.ports.views import JobView, OfferView
@@ -35,16 +37,7 @@ def get_job(deps: Deps, principal: Principal, job_id: str) -> JobView:
     def load(tx: Tx) -> tuple[Job, list[Attempt], JobView, list[Attempt], int]:
         job = owned(tx, principal, job_id)
         attempts = tx.attempts.of_job(job_id)
-        newest = [attempts[-1].id] if attempts else []
-        latest = tx.streams.latest(newest)
-        hold = tx.ledger.open_hold(job_id)
-        view = JobView(
-            job,
-            tuple(attempts),
-            latest=latest.get(newest[0], {}) if newest else {},
-            held_ucredits=hold.amount if hold else 0,
-            captured_ucredits=tx.ledger.captured(job_id),
-        )
+        view = _detailed(tx, JobView(job, tuple(attempts)))
         waiting = not job.terminal and not (attempts and attempts[-1].live)
         live = tx.attempts.live() if waiting else []
         return job, attempts, view, live, tx.jobs.n_ahead(job) if waiting else 0
@@ -52,6 +45,59 @@ def get_job(deps: Deps, principal: Principal, job_id: str) -> JobView:
     job, attempts, view, all_live, ahead = deps.store.read(load)
     live = attempts[-1] if attempts and attempts[-1].live else None
     return replace(view, wait=wait_reason(deps, job, live, all_live, ahead))
+
+
+def _detailed(tx: Tx, view: JobView) -> JobView:
+    """Return the view with money, and the newest points of the last Attempt that logged any."""
+    holds = tx.ledger.holds_of(view.job.id)
+    latest = tx.streams.latest([a.id for a in view.attempts])
+    logged = [latest[a.id] for a in view.attempts if latest.get(a.id)]
+    return replace(
+        view,
+        latest=logged[-1] if logged else {},
+        held_ucredits=sum(h.amount for h in holds if h.state is HoldState.OPEN),
+        captured_ucredits=sum(h.captured for h in holds),
+        reserved_ucredits=max((h.amount for h in holds), default=0),
+    )
+
+
+def find_job(deps: Deps, principal: Principal, id_prefix: str, dialect: str) -> str:
+    """Return the id of the account's one Job of ``dialect`` whose id begins so.
+
+    Raises:
+        NotFound: there is none. Conflict: there are several.
+    """
+    where = JobFilter(account_id=principal.account_id, dialect=dialect)
+    found = deps.store.read(lambda tx: tx.jobs.starting_with(id_prefix, where, 2))
+    if not found:
+        raise NotFound("There is no job with that id.")
+    if len(found) > 1:
+        raise Conflict("Several jobs have ids that begin so; write more of it.")
+    return found[0]
+
+
+def job_page(
+    deps: Deps, principal: Principal, where: JobFilter, offset: int, limit: int
+) -> tuple[list[JobView], int]:
+    """Return a page by number, newest first, with money and newest metrics, and how many there
+    are; no wait reasons.
+    """
+    mine = replace(where, account_id=principal.account_id)
+
+    def load(tx: Tx) -> tuple[list[JobView], int]:
+        jobs = tx.jobs.page(mine, None, limit, offset)
+        tried = tx.attempts.of_jobs([j.id for j in jobs if j.n_attempts])
+        views = [JobView(job, tuple(tried.get(job.id, ()))) for job in jobs]
+        return [_detailed(tx, view) for view in views], tx.jobs.count(mine)
+
+    return deps.store.read(load)
+
+
+def queue_position(deps: Deps, job: Job) -> int:
+    """Return the Job's place in the queue, 1 for the next; 0 once it waits no more."""
+    if job.state is not JobState.QUEUED:
+        return 0
+    return deps.store.read(lambda tx: tx.jobs.n_ahead(job)) + 1
 
 
 def list_jobs(
@@ -101,6 +147,18 @@ def events(
         if only is not None:
             owned(tx, principal, only)
         return tx.events.page(after_seq, limit, principal.account_id, only)
+
+    return deps.store.read(load)
+
+
+def entries_from(
+    deps: Deps, principal: Principal, unit: Unit, offset: int, limit: int
+) -> tuple[list[tuple[int, int, Entry]], int]:
+    """Return a page of one unit's entries by number, newest first, and how many there are."""
+
+    def load(tx: Tx) -> tuple[list[tuple[int, int, Entry]], int]:
+        mine = principal.account_id
+        return tx.ledger.entries(mine, unit, None, limit, offset), tx.ledger.n_entries(mine, unit)
 
     return deps.store.read(load)
 

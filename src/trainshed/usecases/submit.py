@@ -14,9 +14,10 @@ from trainshed.domain import placement, pricing
 from trainshed.domain.artifact import check_path
 from trainshed.domain.errors import InvalidInput, NotFound, StorageFull
 from trainshed.domain.events import Event
-from trainshed.domain.job import Environment, Job, JobSpec
+from trainshed.domain.job import Environment, Job, JobSpec, conclude
 from trainshed.domain.people import Principal, Right
 from trainshed.domain.resources import Offer, Pool, Use
+from trainshed.domain.states import JobState, Reason
 from trainshed.ports.deps import Deps
 from trainshed.ports.store import Tx
 from trainshed.ports.views import JobView, PlanView
@@ -96,7 +97,7 @@ def submit(deps: Deps, command: SubmitJob) -> JobView:
     checked = _check(deps, command)
     job = _draft(deps, command, checked)
     sealed = deps.secrets.seal(msgspec.json.encode(dict(command.env))) if command.env else None
-    stamp = billing.Stamp(job.created_at, deps.ids.new("transaction"), deps.ids.new("hold"))
+    stamp = billing.new_stamp(deps, job.created_at)
 
     def apply(tx: Tx) -> int | Job:
         known = _made_before(deps, tx, command, job.created_at)
@@ -115,7 +116,37 @@ def submit(deps: Deps, command: SubmitJob) -> JobView:
         return JobView(held)
     deps.bus.notify("queue")
     deps.bus.notify("events")
-    return JobView(job, held_ucredits=held)
+    return JobView(job, held_ucredits=held, reserved_ucredits=held)
+
+
+def refuse(deps: Deps, command: SubmitJob, reason: Reason, message: str) -> JobView:
+    """Make a Job that has failed already and costs nothing, for dialects whose creation must not
+    fail where its inputs are missing.
+
+    Raises:
+        InvalidInput, ImpossibleRequest, StorageFull: as ``submit`` would.
+    """
+    command.principal.need(Right.WRITE)
+    checked = _check(deps, command)
+    job = _draft(deps, command, checked)
+    ended = conclude(job, JobState.FAILED, reason, message, job.created_at)
+    data = {"attempt": 0, "reason": str(reason), "message": message}
+
+    def apply(tx: Tx) -> Job:
+        known = _made_before(deps, tx, command, job.created_at)
+        if known is not None:
+            return known
+        tx.jobs.insert(job, None)
+        if command.once is not None:
+            tx.records.bind_public_id(ONCE, "job", command.once, job.id, job.account_id)
+        tx.jobs.save(ended)
+        for kind, about in (("job.queued", {}), ("job.failed", data)):
+            tx.events.append(Event(kind, job.account_id, job.created_at, job.id, data=about))
+        return ended
+
+    made = deps.store.write(apply)
+    deps.bus.notify("events")
+    return JobView(made)
 
 
 def _made_before(deps: Deps, tx: Tx, command: SubmitJob, now: datetime) -> Job | None:

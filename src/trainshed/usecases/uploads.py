@@ -210,10 +210,11 @@ def resolve(deps: Deps, principal: Principal, path: str) -> Upload:
     if exact:
         return exact[0]
     base = key.rsplit("/", 1)[-1]
-    newest: dict[str, Upload] = {}
-    for one in _complete(deps, principal.account_id):
-        if one.path.rsplit("/", 1)[-1] == base:
-            newest.setdefault(one.path, one)
+    newest = {
+        path: one
+        for path, one in newest_of(deps, principal.account_id).items()
+        if path.rsplit("/", 1)[-1] == base
+    }
     if len(newest) == 1:
         return next(iter(newest.values()))
     if newest:
@@ -225,14 +226,17 @@ def resolve(deps: Deps, principal: Principal, path: str) -> Upload:
     )
 
 
-def _complete(deps: Deps, account_id: str) -> list[Upload]:
-    out: list[Upload] = []
+def newest_of(deps: Deps, account_id: str) -> dict[str, Upload]:
+    """Return the newest complete upload of every path, as far back as is looked."""
+    out: dict[str, Upload] = {}
     after: After | None = None
     for _ in range(SEARCH_ROWS // SEARCH_PAGE):
         page = deps.store.read(
             lambda tx, after=after: tx.files.uploads(account_id, after, SEARCH_PAGE)  # type: ignore[misc]
         )
-        out.extend(one for one in page if one.completed_at is not None)
+        for one in page:
+            if one.completed_at is not None:
+                out.setdefault(one.path, one)
         if len(page) < SEARCH_PAGE:
             break
         after = After(page[-1].created_at, page[-1].id)

@@ -12,19 +12,56 @@ import httpx2
 import pytest
 from tests.support.deps import PASSWORD, Person, World, world
 
-from trainshed.dialects.native import door
+from trainshed.dialects import middleman, native
+from trainshed.dialects.middleman.translate import public_id
 from trainshed.domain.people import Right
-from trainshed.http.guards import PUBLIC_ROUTES, Kind, Route
+from trainshed.http.guards import PUBLIC_ROUTES, Door, Guard, Kind, Route
+from trainshed.ports.deps import Policy
 
-ROUTES = [r for r in door().routes]
-IDS = [f"{r.method} {r.path}" for r in ROUTES]
-KEYED = [r for r in ROUTES if r.guard is not None and r.guard.kind is not Kind.PUBLIC]
-KEYED_IDS = [f"{r.method} {r.path}" for r in KEYED]
+DOORS = [native.door(), middleman.door()]
+V1, MIDDLEMAN = (d.prefix for d in DOORS)
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A route of the table, with its whole path."""
+
+    door: Door
+    route: Route
+
+    @property
+    def method(self) -> str:
+        return self.route.method
+
+    @property
+    def path(self) -> str:
+        return self.door.prefix + self.route.path
+
+    @property
+    def guard(self) -> Guard:
+        assert self.route.guard is not None
+        return self.route.guard
+
+    @property
+    def name(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+ROUTES = [Entry(d, r) for d in DOORS for r in d.routes]
+IDS = [r.name for r in ROUTES]
+KEYED = [r for r in ROUTES if r.guard.kind is not Kind.PUBLIC]
+KEYED_IDS = [r.name for r in KEYED]
 WITH_ID = [r for r in KEYED if "{" in r.path]
-WITH_ID_IDS = [f"{r.method} {r.path}" for r in WITH_ID]
+WITH_ID_IDS = [r.name for r in WITH_ID]
+
+
+def below(prefix: str, bodies: dict[str, Any]) -> dict[str, Any]:
+    """The same with whole paths."""
+    return {name.replace(" ", f" {prefix}"): body for name, body in bodies.items()}
+
 
 #: A valid body for every route that takes one: a new route without an entry fails this module.
-BODIES: dict[str, Any] = {
+NATIVE_BODIES: dict[str, Any] = {
     "POST /login": {"username": "nobody", "password": "wrong"},
     "POST /register": {"username": "x", "password": "y"},
     "POST /me/password": {"old_password": "no", "new_password": PASSWORD},
@@ -42,11 +79,38 @@ BODIES: dict[str, Any] = {
     "POST /uploads": {"path": "walked.txt", "size_bytes": 3},
     "POST /downloads": {"job_id": "{job_id}"},
 }
-NO_BODY = {
+MIDDLEMAN_BODIES: dict[str, Any] = {
+    "POST /jobs": {"script_path": "train.py", "gpu_type": "a100"},
+    "POST /api-keys": {"name": "walked"},
+    "POST /data/upload-url": {"filename": "walked.txt", "content_type": "a/b", "size_bytes": 3},
+    "POST /data/download-url": {"job_id": "{job_id}"},
+}
+BODIES = {**below(V1, NATIVE_BODIES), **below(MIDDLEMAN, MIDDLEMAN_BODIES)}
+NATIVE_NO_BODY = {
     "POST /logout", "POST /keys/{key_id}/rotate", "POST /jobs/{job_id}/cancel",
     "POST /jobs/{job_id}/pause", "POST /jobs/{job_id}/resume", "POST /jobs/{job_id}/retry",
     "POST /jobs/{job_id}/checkpoint", "PUT /signed/{token}",
 }  # fmt: skip
+MIDDLEMAN_NO_BODY = {
+    "POST /jobs/{job_id}/cancel", "POST /jobs/{job_id}/pause", "POST /jobs/{job_id}/resume",
+}  # fmt: skip
+NO_BODY = {
+    *below(V1, dict.fromkeys(NATIVE_NO_BODY)), *below(MIDDLEMAN, dict.fromkeys(MIDDLEMAN_NO_BODY))
+}  # fmt: skip
+
+
+def refusal(entry: Entry, answer: httpx2.Response) -> dict[str, Any]:
+    """What an error says, whatever its shape; its request id differs each time."""
+    body = answer.json()
+    if entry.door.prefix == MIDDLEMAN:
+        assert answer.headers["content-type"] == "application/json"
+        assert body["detail"] == body["error"]["message"]
+        details = dict(body["error"]["details"])
+        assert details.pop("request_id")
+        return {"code": body["error"]["code"], "detail": body["detail"], **details}
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert body.pop("request_id")
+    return body
 
 
 @dataclasses.dataclass
@@ -58,11 +122,14 @@ class Walk:
     viewer: Person
     job_token: str
     ids: dict[str, str]
+    middleman_ids: dict[str, str]
 
-    def call(self, route: Route, headers: dict[str, str], **ids: str) -> httpx2.Response:
-        name = f"{route.method} {route.path}"
-        path = "/v1" + route.path
-        filled = {**self.ids, **ids}
+    def ids_of(self, route: Entry) -> dict[str, str]:
+        return self.middleman_ids if route.door.prefix == MIDDLEMAN else self.ids
+
+    def call(self, route: Entry, headers: dict[str, str], **ids: str) -> httpx2.Response:
+        name, path = route.name, route.path
+        filled = {**self.ids_of(route), **ids}
         for key, value in filled.items():
             path = path.replace("{" + key + "}", value)
         body = BODIES.get(name)
@@ -73,7 +140,8 @@ class Walk:
 
 @pytest.fixture(scope="module")
 def walk() -> Iterator[Walk]:
-    with tempfile.TemporaryDirectory() as folder, world(Path(folder)) as w:
+    policy = Policy(min_free_bytes=0, sign_up_open=True, cpu_fallback=True)
+    with tempfile.TemporaryDirectory() as folder, world(Path(folder), policy, doors=DOORS) as w:
         owner, stranger = w.person("owner"), w.person("stranger")
         home = owner.principal.account_id
         w.credits(owner)
@@ -83,6 +151,12 @@ def walk() -> Iterator[Walk]:
         attempt = w.lease(owner, job_id)
         token = attempt.message
         made = w.artifact(owner, job_id, attempt.id, {"model.txt": b"weights"})
+        for person in (owner, stranger):
+            w.upload(person, "train.py", b"")
+        body = MIDDLEMAN_BODIES["POST /jobs"]
+        theirs = w.client.post(f"{MIDDLEMAN}/jobs", json=body, headers=owner.headers)
+        assert theirs.status_code == 201, theirs.text
+        key = w.key(owner.principal, prefix="mdlm_").key
         yield Walk(
             w, owner, stranger,
             w.person("member", "member", home), w.person("viewer", "viewer", home),
@@ -96,6 +170,7 @@ def walk() -> Iterator[Walk]:
                 "artifact_id": made.id,
                 "token": "nothing",
             },
+            {"job_id": theirs.json()["id"], "key_id": public_id(key.id)},
         )  # fmt: skip
 
 
@@ -103,6 +178,7 @@ def snapshot(walk: Walk) -> Any:
     """Everything of the owner that a stranger might have changed."""
     get, headers = walk.world.client.get, walk.owner.headers
     paths = ["/v1/jobs", "/v1/users", "/v1/uploads", "/v1/me", "/v1/credits/entries", "/v1/keys"]
+    paths.append(f"{MIDDLEMAN}/jobs")
     answers = [get(p, headers=headers).json() for p in paths]
     for one in answers[5]["items"]:
         one.pop("last_used_at")
@@ -127,8 +203,8 @@ def test_the_walk_knows_every_route_of_the_app(walk: Walk) -> None:
     assert len(live) == len(
         [m for r in walk.world.app.routes for m in getattr(r, "methods", ()) if m != "HEAD"]
     )
-    front = {("GET", "/"), ("GET", "/openapi.json"), ("GET", "/v1/openapi.json")}
-    assert live == {(r.method, "/v1" + r.path) for r in ROUTES} | front
+    docs = ("/", "/openapi.json", *(f"{d.prefix}/openapi.json" for d in DOORS))
+    assert live == {(r.method, r.path) for r in ROUTES} | {("GET", path) for path in docs}
 
 
 def test_public_routes_are_the_closed_list(walk: Walk) -> None:
@@ -155,38 +231,36 @@ def test_public_routes_are_the_closed_list(walk: Walk) -> None:
     ids=["none", "unknown", "basic", "nonsense", "empty"],
 )
 def test_anonymous_is_401_before_anything_is_read(
-    walk: Walk, route: Route, headers: dict[str, str]
+    walk: Walk, route: Entry, headers: dict[str, str]
 ) -> None:
     answer = walk.call(route, headers)
     assert answer.status_code == 401, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.json()["code"] == "not_authenticated"
+    assert refusal(route, answer)["code"] in ("not_authenticated", "unauthorized")
     assert answer.headers["www-authenticate"].startswith("Bearer")
     hostile = walk.world.client.request(
-        route.method, "/v1" + route.path, content=b"{not json", headers=headers
+        route.method, route.path, content=b"{not json", headers=headers
     )
     assert hostile.status_code == 401
 
 
 @pytest.mark.parametrize("route", WITH_ID, ids=WITH_ID_IDS)
-def test_another_accounts_object_is_404_as_if_absent(walk: Walk, route: Route) -> None:
+def test_another_accounts_object_is_404_as_if_absent(walk: Walk, route: Entry) -> None:
     before = snapshot(walk)
     answer = walk.call(route, walk.stranger.headers)
-    if route.guard is not None and route.guard.kind is Kind.OPERATOR:
+    if route.guard.kind is Kind.OPERATOR:
         assert answer.status_code == 403
         return
     assert answer.status_code == 404, answer.text
-    absent = {k: v[:4] + "0" * 32 for k, v in walk.ids.items()}
+    native_form = route.door.prefix == V1
+    absent = {k: v[: 4 * native_form] + "0" * 32 for k, v in walk.ids_of(route).items()}
     nothing = walk.call(route, walk.stranger.headers, **absent)
     assert nothing.status_code == 404
-    same = ("type", "title", "status", "code", "detail")
-    assert [answer.json()[k] for k in same] == [nothing.json()[k] for k in same]
+    assert refusal(route, answer) == refusal(route, nothing)
     assert snapshot(walk) == before
 
 
 @pytest.mark.parametrize("route", KEYED, ids=KEYED_IDS)
-def test_a_lower_role_is_403(walk: Walk, route: Route) -> None:
-    assert route.guard is not None
+def test_a_lower_role_is_403(walk: Walk, route: Entry) -> None:
     guard = route.guard
     for person, right in ((walk.viewer, Right.READ), (walk.member, Right.WRITE)):
         enough = guard.kind is Kind.KEYED and right >= guard.right
@@ -194,14 +268,13 @@ def test_a_lower_role_is_403(walk: Walk, route: Route) -> None:
             continue
         answer = walk.call(route, person.headers)
         assert answer.status_code == 403, (person, answer.text)
-        assert answer.json()["code"] == "not_allowed"
+        assert refusal(route, answer)["code"] in ("not_allowed", "forbidden")
     if guard.kind is Kind.OPERATOR:
         assert walk.call(route, walk.owner.headers).status_code == 403
 
 
 @pytest.mark.parametrize("route", KEYED, ids=KEYED_IDS)
-def test_a_narrow_key_of_an_admin_is_403(walk: Walk, route: Route) -> None:
-    assert route.guard is not None
+def test_a_narrow_key_of_an_admin_is_403(walk: Walk, route: Entry) -> None:
     if route.guard.right is Right.READ and route.guard.kind is Kind.KEYED:
         return
     w = walk.world
@@ -210,8 +283,7 @@ def test_a_narrow_key_of_an_admin_is_403(walk: Walk, route: Route) -> None:
 
 
 @pytest.mark.parametrize("route", KEYED, ids=KEYED_IDS)
-def test_a_job_token_reads_its_own_job_only(walk: Walk, route: Route) -> None:
-    assert route.guard is not None
+def test_a_job_token_reads_its_own_job_only(walk: Walk, route: Entry) -> None:
     headers = {"Authorization": f"Bearer {walk.job_token}"}
     if not route.guard.job:
         assert walk.call(route, headers).status_code == 403
@@ -234,6 +306,12 @@ def test_indirect_ids_of_another_account_are_404(walk: Walk) -> None:
             assert w.client.post(path, json=job, headers=headers).status_code == 404
     body = {"job_id": walk.ids["job_id"]}
     assert w.client.post("/v1/downloads", json=body, headers=headers).status_code == 404
+    body = {"job_id": walk.middleman_ids["job_id"]}
+    path = f"{MIDDLEMAN}/data/download-url"
+    assert w.client.post(path, json=body, headers=headers).status_code == 404
+    send = {"filename": "x", "content_type": "a/b", "size_bytes": 1}
+    path = f"{MIDDLEMAN}/data/upload-url"
+    assert w.client.post(path, params=body, json=send, headers=headers).status_code == 404
     user = {
         "username": "spy", "password": PASSWORD, "role": "admin",
         "account_id": walk.ids["account_id"],
@@ -246,16 +324,15 @@ def test_indirect_ids_of_another_account_are_404(walk: Walk) -> None:
     "extra", ["owner_id", "account", "state", "balance", "operator_", "_id", "__class__"]
 )
 def test_mass_assignment_is_refused(walk: Walk, name: str, extra: str) -> None:
-    method, _, path = name.partition(" ")
-    route = next(r for r in ROUTES if (r.method, r.path) == (method, path))
+    route = next(r for r in ROUTES if r.name == name)
     body = {**BODIES[name], extra: "admin"}
-    target = "/v1" + path
-    for key, value in walk.ids.items():
+    target = route.path
+    for key, value in walk.ids_of(route).items():
         target = target.replace("{" + key + "}", value)
-    admin = walk.world.admin.headers if route.guard is not None else {}
-    answer = walk.world.client.request(method, target, json=body, headers=admin)
+    admin = walk.world.admin.headers
+    answer = walk.world.client.request(route.method, target, json=body, headers=admin)
     assert answer.status_code == 400, answer.text
-    assert answer.json()["field"] == extra
+    assert refusal(route, answer)["field"] == extra
 
 
 def test_an_ordinary_admin_cannot_make_or_touch_an_operator(walk: Walk) -> None:

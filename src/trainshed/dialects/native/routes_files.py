@@ -37,7 +37,7 @@ def create_upload(call: Called, body: schema.UploadBody) -> answers.UploadTicket
     return answers.UploadTicket(
         id=slot.upload.id,
         path=slot.upload.path,
-        url=_url(call, slot.token),
+        url=call.signed_url(slot.token),
         expires_at=slot.expires_at,
     )
 
@@ -67,15 +67,11 @@ def create_download(call: Called, body: schema.DownloadBody) -> answers.Download
     job_id = parse_id("job", body.job_id)
     link = downloads.create(call.deps, call.principal, job_id, body.path)
     return answers.DownloadTicket(
-        url=_url(call, link.token),
+        url=call.signed_url(link.token),
         expires_at=link.expires_at,
         size_bytes=link.size_bytes,
         filename=link.filename,
     )
-
-
-def _url(call: Call, token: str) -> str:
-    return f"{call.origin.base}/v1/signed/{token}"
 
 
 async def put_signed(request: Request) -> Response:

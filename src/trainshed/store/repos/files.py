@@ -101,6 +101,17 @@ class SqlFiles:
         )  # fmt: skip
         return [upload_from(r) for r in self._link.all(query, (account_id, path))]
 
+    def uploads_below(self, account_id: str, folder: str, limit: int) -> list[Upload]:
+        """Completed ones below a folder, newest first."""
+        begin = folder + "/"
+        query = sql.select(
+            uploads, "WHERE account_id = ? AND substr(path, 1, ?) = ?",
+            "AND completed_at IS NOT NULL ORDER BY created_at DESC, id DESC LIMIT ?",
+        )  # fmt: skip
+        return [
+            upload_from(r) for r in self._link.all(query, (account_id, len(begin), begin, limit))
+        ]
+
     def insert_artifact(self, artifact: Artifact) -> None:
         """Add it with all its files; raises Conflict if the id is taken."""
         if not self._link.run(_INSERT_ARTIFACT, artifact_row(artifact)):

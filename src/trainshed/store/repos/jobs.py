@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from trainshed.domain.errors import Conflict, IllegalTransition, NotFound
@@ -70,17 +71,32 @@ class SqlJobs:
         sealed = self._link.scalar("SELECT sealed FROM job_envs WHERE job_id = ?", (job_id,))
         return None if sealed is None else bytes(sealed)
 
-    def page(self, where: JobFilter, after: After | None, limit: int) -> list[Job]:
+    def page(self, where: JobFilter, after: After | None, limit: int, offset: int = 0) -> list[Job]:
         """Newest first.
 
         Ids are found in indexes alone; only the rows of the page are read. Each asked state is its
         own walk of the index by state, merged here, so that a rare state is found at once.
         """
         states: Sequence[str | None] = where.states or (None,)
-        found = [self._ids(where, state, after, limit) for state in dict.fromkeys(states)]
-        newest = heapq.merge(*found, reverse=True)
-        ids = [id_ for _, (_, id_) in zip(range(limit), newest, strict=False)]
-        return self._in_order(ids)
+        end = offset + limit
+        found = [self._ids(where, state, after, end) for state in dict.fromkeys(states)]
+        newest = islice(heapq.merge(*found, reverse=True), offset, end)
+        return self._in_order([id_ for _, id_ in newest])
+
+    def count(self, where: JobFilter) -> int:
+        """Count in indexes alone."""
+        states: Sequence[str | None] = where.states or (None,)
+        return sum(self._count(where, state) for state in dict.fromkeys(states))
+
+    def starting_with(self, id_prefix: str, where: JobFilter, limit: int) -> list[str]:
+        """Walk the primary key from the prefix to the first letter that is no hex digit."""
+        terms, values = _terms(where, None, None, "j.id")
+        query = (
+            "SELECT j.id FROM jobs AS j WHERE j.id >= ? AND j.id < ? AND",
+            " AND ".join(terms), "LIMIT ?",
+        )  # fmt: skip
+        found = self._link.all(" ".join(query), (id_prefix, id_prefix + "g", *values, limit))
+        return [row[0] for row in found]
 
     def counts(self, account_id: str | None) -> dict[str, int]:
         """Number of Jobs by state."""
@@ -112,6 +128,18 @@ class SqlJobs:
         self, where: JobFilter, state: str | None, after: After | None, limit: int
     ) -> list[tuple[int, str]]:
         """Return (created_at, id) of one walk."""
+        source, order, values = self._walk(where, state, after)
+        query = ("SELECT j.created_at, j.id FROM", source, "ORDER BY", order, "LIMIT ?")
+        return [(r[0], r[1]) for r in self._link.all(" ".join(query), (*values, limit))]
+
+    def _count(self, where: JobFilter, state: str | None) -> int:
+        source, _, values = self._walk(where, state, None)
+        return int(self._link.scalar(" ".join(("SELECT COUNT(*) FROM", source)), values) or 0)
+
+    def _walk(
+        self, where: JobFilter, state: str | None, after: After | None
+    ) -> tuple[str, str, list[Any]]:
+        """Return (tables with their WHERE, order, values) of one walk, newest first."""
         label = next(iter(where.labels.items()), None)
         if label is not None:
             source = "job_labels AS l CROSS JOIN jobs AS j ON j.id = l.job_id"
@@ -124,11 +152,8 @@ class SqlJobs:
             source, order = "jobs AS j", "j.created_at DESC, j.id DESC"
             terms, values = [], []
         more, given = _terms(where, state, after, "l.job_id" if label else "j.id")
-        query = (
-            "SELECT j.created_at, j.id FROM", source.replace("CROSS JOIN", self._join()),
-            "WHERE", " AND ".join((*terms, *more)), "ORDER BY", order, "LIMIT ?",
-        )  # fmt: skip
-        return [(r[0], r[1]) for r in self._link.all(" ".join(query), (*values, *given, limit))]
+        tables = source.replace("CROSS JOIN", self._join())
+        return f"{tables} WHERE {' AND '.join((*terms, *more))}", order, [*values, *given]
 
     def _join(self) -> str:
         """SQLite keeps the written order of a CROSS JOIN; PostgreSQL chooses well by itself."""
@@ -156,6 +181,8 @@ def _terms(
         ("j.dialect = ?", where.dialect),
         ("j.workload = ?", where.workload),
         ("j.pool = ?", where.pool),
+        ("j.live = ?", None if where.live is None else int(where.live)),
+        ("(j.n_attempts > 0) = ?", where.begun),
         (f"{at} > ?", lows),
         (f"{at} < ?", highs),
     ]

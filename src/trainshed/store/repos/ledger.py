@@ -66,7 +66,12 @@ class SqlLedger:
             self._link.run(_POST, entry_row(entry, after))
 
     def entries(
-        self, account_id: str, unit: Unit | None, before_seq: int | None, limit: int
+        self,
+        account_id: str,
+        unit: Unit | None,
+        before_seq: int | None,
+        limit: int,
+        offset: int = 0,
     ) -> list[tuple[int, int, Entry]]:
         """Newest first."""
         terms: list[str] = ["book = ?"]
@@ -77,8 +82,14 @@ class SqlLedger:
         if before_seq is not None:
             terms.append("seq < ?")
             values.append(before_seq)
-        query = sql.select(entries, "WHERE", " AND ".join(terms), "ORDER BY seq DESC LIMIT ?")
-        return [entry_from(r) for r in self._link.all(query, (*values, limit))]
+        query = sql.select(entries, "WHERE", " AND ".join(terms), "ORDER BY seq DESC")
+        rows = self._link.all(f"{query} LIMIT ? OFFSET ?", (*values, limit, offset))
+        return [entry_from(r) for r in rows]
+
+    def n_entries(self, account_id: str, unit: Unit) -> int:
+        """Count a wallet's lines."""
+        query = "SELECT COUNT(*) FROM entries WHERE book = ? AND unit = ?"
+        return int(self._link.scalar(query, (account_id, unit.value)) or 0)
 
     def insert_hold(self, hold: Hold) -> None:
         """Reserve; raises Conflict if the Job has an open hold."""
