@@ -71,6 +71,15 @@ def test_lines_whose_times_move_at_the_end_are_not_lost(
     assert follow(stub, client, log) == ["1-stdout-1", "1-stdout-2", "1-stdout-3"]
 
 
+def test_lines_that_the_server_left_out_are_told(client: MiddlemanClient, stub: Stub) -> None:
+    first, later = line(0, START), line(9, START + timedelta(seconds=1))
+    stub.on("GET /jobs/j", job(), job(), job(status="completed"))
+    stub.on("GET /jobs/j/logs", [first], [later], [later])
+    found = list(client.follow_logs("j", 0.001))
+    assert [entry["id"] for entry in found] == [first["id"], "before-1-stdout-9", later["id"]]
+    assert found[1]["level"] == "WARNING"
+
+
 def test_a_second_run_of_the_job_goes_on(client: MiddlemanClient, stub: Stub) -> None:
     log = Log([line(0, START)], [line(0, START + timedelta(seconds=9), attempt=2)], [])
     assert follow(stub, client, log) == ["1-stdout-0", "2-stdout-0"]

@@ -27,7 +27,11 @@ class MiddlemanError(Exception):
 
 
 class AuthenticationError(MiddlemanError):
-    """No API key was given, or the server does not know it (any more)."""
+    """No API key was given, or the server does not know it (any more): ``detail`` says which."""
+
+    def __init__(self, message: str, detail: str | None = None) -> None:
+        super().__init__(message)
+        self.detail = detail or message
 
 
 class ApiError(MiddlemanError):
@@ -123,7 +127,7 @@ def from_answer(
     detail = text if isinstance(text, str) else json.dumps(text)
     detail = detail.strip() or f"The server answered {status} without an explanation."
     if status == 401:
-        return AuthenticationError(detail)
+        return AuthenticationError("Invalid API key", detail)
     details = error.get("details")
     return _BY_STATUS.get(status, ApiError)(
         status,

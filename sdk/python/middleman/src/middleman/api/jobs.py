@@ -132,7 +132,10 @@ class Jobs(Family):
     def follow_logs(
         self, job_id: str, poll_interval: float = 1.0, since: datetime | str | None = None
     ) -> Iterator[LogEntry]:
-        """Yield every log line once, as they come, until the job has ended."""
+        """Yield every log line once, as they come, until the job has ended.
+
+        Where a job prints more between two polls than the server gives at once, an entry says so.
+        """
         start = since.isoformat() if isinstance(since, datetime) else since
         feed = Feed(start)
         before: tuple[Any, ...] = ()
@@ -186,12 +189,26 @@ class Feed:
         self._seen: dict[str, None] = {}
 
     def take(self, entries: list[LogEntry]) -> list[LogEntry]:
-        """Return the entries that are new."""
+        """Return the entries that are new, and before them a warning if some must be missing."""
         fresh = [entry for entry in entries if entry["id"] not in self._seen]
+        gap = bool(self._seen and fresh) and len(fresh) == len(entries)
         self._seen.update(dict.fromkeys(entry["id"] for entry in fresh))
         for old in [*self._seen][:-_REMEMBERED]:
             del self._seen[old]
         if fresh:
             last = max(datetime.fromisoformat(entry["timestamp"]) for entry in fresh)
             self.since = (last - _OVERLAP).isoformat()
-        return fresh
+        return [_missing(fresh[0]), *fresh] if gap else fresh
+
+
+def _missing(following: LogEntry) -> LogEntry:
+    """Return the entry that stands for lines that the server did not give.
+
+    Every answer begins with lines that were seen, unless more was printed than one answer holds.
+    """
+    return {
+        "id": f"before-{following['id']}",
+        "timestamp": following["timestamp"],
+        "level": "WARNING",
+        "message": "Lines are missing here: more was printed than the server gives at once.",
+    }

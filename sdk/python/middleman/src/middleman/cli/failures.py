@@ -27,7 +27,8 @@ def explain(error: Exception) -> int | None:
         return FAILED
     if not isinstance(error, MiddlemanError):
         return None
-    click.echo(f"error: {plain(error)}", err=True)
+    text = error.detail if isinstance(error, AuthenticationError) else error
+    click.echo(f"error: {plain(text)}", err=True)
     for cls, hint in _HINTS:
         if isinstance(error, cls):
             click.echo(hint, err=True)
