@@ -8,6 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BENCH_VENV := .venv-bench
+CLIENT_VENVS := .venv-clients
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SDKS := sdk/python/client sdk/python/job sdk/python/middleman
 PYTEST_ARGS ?=
@@ -77,5 +78,5 @@ lock: ## Write requirements.lock again with the newest versions allowed
 	@tools/lock.sh
 
 clean: ## Remove what make made; data directories stay
-	rm -rf $(VENV) $(BENCH_VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	rm -rf $(VENV) $(BENCH_VENV) $(CLIENT_VENVS) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist
 	find src sdk tests tools -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

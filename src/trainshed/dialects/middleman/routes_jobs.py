@@ -167,7 +167,7 @@ def read_logs(
     found = lines.newest(call.deps, call.principal, job_id, since)
     if tail is None:
         return [translate.to_line(one) for one in found]
-    return schema.Logs(logs=[translate.to_line(one) for one in found[len(found) - tail :]])
+    return schema.Logs(logs=[translate.to_line(one) for one in found[max(len(found) - tail, 0) :]])
 
 
 SPEC, SMALL = schema.SPEC_BYTES, schema.SMALL_BYTES
