@@ -102,7 +102,7 @@ class Alias:
 class Door:
     """One API vocabulary at one prefix, and at its ``aliases``.
 
-    ``render`` shows its errors, ``problem`` is their OpenAPI schema; ``title`` is for people.
+    ``render`` shows its errors, ``error`` describes them in OpenAPI; ``title`` is for people.
     """
 
     name: str
@@ -113,7 +113,7 @@ class Door:
     docs: str | None = None
     listed: bool = True
     aliases: Sequence[Alias] = ()
-    problem: Mapping[str, Any] | None = None
+    error: Mapping[str, Any] | None = None
 
 
 def check_doors(doors: Sequence[Door]) -> None:

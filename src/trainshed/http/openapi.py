@@ -81,11 +81,7 @@ def _describe(paths: dict[str, Any], door: Door, route: Route) -> None:
     if route.guard.kind in (Kind.KEYED, Kind.OPERATOR):
         operation["x-right"] = route.guard.right.name.lower()
     operation["responses"].pop("422", None)
-    operation["responses"]["default"] = _ERROR if door.problem is None else _error(door.problem)
-
-
-def _error(schema: Mapping[str, Any]) -> dict[str, Any]:
-    return {"description": "An error", "content": {"application/json": {"schema": schema}}}
+    operation["responses"]["default"] = _ERROR if door.error is None else dict(door.error)
 
 
 def _path_parameters(path: str) -> list[dict[str, Any]]:

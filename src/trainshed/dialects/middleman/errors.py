@@ -33,8 +33,7 @@ FIELDS = {
     "environment.framework": "framework",
 }
 
-#: The OpenAPI schema of every error.
-SCHEMA = {
+_SCHEMA = {
     "type": "object",
     "required": ["error", "detail"],
     "properties": {
@@ -49,6 +48,12 @@ SCHEMA = {
         },
         "detail": {"type": "string"},
     },
+}
+
+#: Every error in OpenAPI.
+DESCRIPTION = {
+    "description": "An error",
+    "content": {"application/json": {"schema": _SCHEMA}},
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trainshed.dialects.middleman import routes_account, routes_jobs
-from trainshed.dialects.middleman.errors import SCHEMA, render
+from trainshed.dialects.middleman.errors import DESCRIPTION, render
 from trainshed.dialects.middleman.parameters import claims
 from trainshed.http.guards import Alias, Door
 
@@ -21,5 +21,5 @@ def door() -> Door:
         render,
         f"{PREFIX}/openapi.json",
         aliases=(Alias(LITERAL, claims=claims),),
-        problem=SCHEMA,
+        error=DESCRIPTION,
     )

@@ -166,7 +166,7 @@ def _kept(body: schema.JobBody) -> dict[str, str]:
         "input_data_path": body.input_data_path or "",
         "checkpoint_frequency": str(body.checkpoint_frequency),
     }
-    if body.requirements_file or body.requirements:
+    if body.requirements_file or (body.requirements or "").strip():
         kept["requirements_file"] = body.requirements_file or "requirements.txt"
     for name, value in kept.items():
         if len(value.encode("utf-8", "surrogatepass")) > 1024:
