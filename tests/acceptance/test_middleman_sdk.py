@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import pty
 import re
 import subprocess
 import sys
@@ -65,6 +67,20 @@ class Shell:
         )  # fmt: skip
         assert done.returncode == code, (args, done.stdout, done.stderr)
         return done.stdout if code == 0 else done.stderr
+
+    def on_terminal(self, *args: str) -> tuple[int, str]:
+        """Run it as a person sees it; return its code and all that came to the screen."""
+        ours, theirs = pty.openpty()
+        env = {**self.env, "TERM": "xterm-256color", "COLUMNS": "100"}
+        process = subprocess.Popen(
+            [COMMAND, *args], cwd=self.home, env=env, stdin=theirs, stdout=theirs, stderr=theirs
+        )
+        os.close(theirs)
+        seen = b""
+        with os.fdopen(ours, "rb", buffering=0) as screen, contextlib.suppress(OSError):
+            while piece := screen.read(65536):  # ends with EIO when the process has
+                seen += piece
+        return process.wait(60), seen.decode()
 
     def json(self, *args: str) -> Any:
         return json.loads(self(*args, "--json"))
@@ -161,6 +177,10 @@ def test_a_job_that_fails_is_told(shell: Shell) -> None:
     assert "failed" in shell("jobs", "watch", made["id"], "-i", "0.2", code=3)
     assert "no such layer: [/INST]" in shell("jobs", "logs", made["id"])
     shell("jobs", "logs", made["id"], "--follow", code=3)
+    code, screen = shell.on_terminal("jobs", "watch", made["id"])
+    assert (code, "failed" in screen, "━" in screen) == (3, True, True)
+    code, screen = shell.on_terminal("jobs", "logs", made["id"])
+    assert (code, "no such layer: [/INST]" in screen) == (0, True)
 
 
 def test_the_documented_commands(shell: Shell) -> None:

@@ -239,7 +239,7 @@ def test_watch_ends_with_the_job(stub: Stub, end: str, code: int) -> None:
     assert lines == [
         "queued", "running epoch 3/10 loss 0.25", f"{end} epoch 3/10 loss 0.25",
     ]  # fmt: skip
-    assert "7 credits" in done.stderr
+    assert "credits used: 7" in done.stderr
     assert ("why" in done.stderr) == bool(code)
     stub.on("GET /jobs/j", job(), last)
     shown = run("jobs", "watch", "j", "-i", "0.1", "--json")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import UTC, datetime
 from typing import Any
 
@@ -36,6 +38,14 @@ def test_the_package_has_the_documented_face() -> None:
     assert issubclass(ApiError, MiddlemanError)
     assert not issubclass(AuthenticationError, ApiError)
     assert middleman.__version__ == "1.0.0"
+
+
+def test_the_sdk_needs_nothing_of_the_server() -> None:
+    code = "import sys, middleman.client, middleman.cli.jobs; print('trainshed' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "False\n"
 
 
 def test_without_a_key_there_is_no_client() -> None:

@@ -56,7 +56,7 @@ def whoami(as_json: bool) -> None:
         ("available credits", f"{balance.available:,}"),
         ("server", api_url()),
     )
-    render.show(render.table(("name", user.name), rows))
+    render.show(render.table(("name", user.name), [row for row in rows if row[1]]))
 
 
 @click.command()

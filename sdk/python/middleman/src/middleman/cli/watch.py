@@ -105,9 +105,8 @@ def _screen() -> Iterator[Callable[[JobDetail], None]]:
 
 
 def _tell_end(job: JobDetail) -> None:
-    from middleman.cli import pages
-
-    click.echo(f"Job {plain(job.id[:8])} {plain(job.status)}: {pages.cost(job)} credits", err=True)
+    used = f"credits used: {job.actual_cost:,}"
+    click.echo(f"Job {plain(job.id[:8])} {plain(job.status)}; {used}", err=True)
     if job.error_message:
         click.echo(plain(job.error_message), err=True)
 
