@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.support.server import running
 
-from bench import ingest, jobs, reads
+from bench import ingest, jobs, reads, rows
 
 
 def main() -> int:
@@ -21,9 +21,9 @@ def main() -> int:
     scale = 1 if args.quick else 4
     venv = Path(sys.executable).parent.parent.with_name(".venv-bench")
     wanted = args.only.split(",")
-    rows = []
+    found = []
     with (
-        tempfile.TemporaryDirectory(prefix="trainshed-bench-") as folder,
+        tempfile.TemporaryDirectory(prefix="trainshed-bench-", dir=rows.PLACE) as folder,
         running(
             Path(folder) / "data",
             TRAINSHED_ADMIN_CREDITS="1000000000",
@@ -31,18 +31,18 @@ def main() -> int:
         ) as server,
     ):
         if "jobs" in wanted:
-            rows += jobs.rows(server, 100 * scale, venv)
+            found += jobs.rows(server, 100 * scale, venv)
         if "ingest" in wanted:
-            rows += ingest.rows(server, scale, venv)
+            found += ingest.rows(server, scale, venv)
     if "reads" in wanted:
         with (
-            tempfile.TemporaryDirectory(prefix="trainshed-bench-") as folder,
+            tempfile.TemporaryDirectory(prefix="trainshed-bench-", dir=rows.PLACE) as folder,
             running(Path(folder) / "data", TRAINSHED_RATE_LIMIT_PER_MINUTE="10000000") as server,
         ):
-            rows += reads.rows(server, scale)
-    for row in rows:
+            found += reads.rows(server, scale)
+    for row in found:
         print(row.line())
-    return 0 if all(row.met for row in rows) else 1
+    return 0 if all(row.met for row in found) else 1
 
 
 if __name__ == "__main__":

@@ -3,9 +3,20 @@
 # says what the tests will skip. Never fails: a test without its program skips with the reason.
 set -euo pipefail
 
-declare -A package=([bwrap]=bubblewrap)
-declare -A purpose=([bwrap]="jobs run without a sandbox; the isolation tests are skipped")
-wanted=(bwrap)
+declare -A package=(
+    [bwrap]=bubblewrap [slirp4netns]=slirp4netns [ip]=iproute2
+    [podman]=podman [runc]=runc [busybox]=busybox-static [catatonit]=catatonit
+)
+declare -A purpose=(
+    [bwrap]="jobs run without a sandbox; the isolation tests are skipped"
+    [slirp4netns]="jobs that may only lead out have no network; its tests are skipped"
+    [ip]="jobs that may only lead out have no network; its tests are skipped"
+    [podman]="the tests of containers are skipped"
+    [runc]="podman cannot run containers where control groups are of both versions"
+    [busybox]="no image can be built; the tests of containers are skipped"
+    [catatonit]="containers run without an init of their own"
+)
+wanted=(bwrap slirp4netns ip podman runc busybox catatonit)
 
 absent=()
 for program in "${wanted[@]}"; do

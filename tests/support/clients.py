@@ -95,6 +95,12 @@ class Client:
         found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return found
 
+    def run_python(self, path: Path) -> str:
+        """Run a Python script with the client's interpreter; return what it printed."""
+        done = self._run([str(self.python), str(path)], None)
+        assert done.returncode == 0, path.read_text() + done.stdout + done.stderr
+        return done.stdout
+
     def _run(
         self, command: list[str], env: dict[str, str] | None
     ) -> subprocess.CompletedProcess[str]:

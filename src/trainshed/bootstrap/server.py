@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import resource
 import signal
 import socket
 import sys
@@ -20,6 +21,7 @@ from starlette.applications import Starlette
 
 from trainshed.bootstrap import apps, logs
 from trainshed.bootstrap.credentials import first_start
+from trainshed.bootstrap.doctor import container_engine
 from trainshed.bootstrap.loops import Loops
 from trainshed.bootstrap.settings import Settings
 from trainshed.bootstrap.wiring import Address, Refused, addresses, build, prepare
@@ -40,6 +42,7 @@ def up(settings: Settings) -> int:
         Refused: an address is taken or not allowed, or the data directory is in use.
     """
     crash.arm(os.environ.get("TRAINSHED_CRASHPOINT"), os._exit)
+    _allow_files(settings.max_open_requests)
     listen = addresses(settings)
     data = prepare(settings.data)
     settings = settings.model_copy(update={"data": data})
@@ -53,6 +56,16 @@ def up(settings: Settings) -> int:
     finally:
         engine.deps.store.close()
     return 0
+
+
+def _allow_files(requests: int) -> None:
+    """Raise this process's limit of open files, as far as it may, to a few for each request."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 1024 + 4 * requests
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def bind(listen: list[Address]) -> list[socket.socket]:
@@ -110,7 +123,8 @@ async def _serve(
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         taken = await loops.start()
-        log.info("serving", url=url, jobs_taken_over=taken)
+        engine_there = container_engine(settings) or "none"
+        log.info("serving", url=url, jobs_taken_over=taken, containers=engine_there)
         yield
         await loops.stop()
 

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -122,6 +122,12 @@ class Settings(BaseSettings):
     """Run GPU jobs on CPUs where there is no GPU: `auto` is on for loopback."""
     require_isolation: bool = True
     """Refuse to run jobs at level `none` once a second person has an account."""
+    container_engine: Literal["auto", "podman", "docker"] = "auto"
+    """What runs jobs that name an image: `auto` is podman if it is there, else docker."""
+    image_pull: Literal["missing", "always", "never"] = "missing"
+    """When images are pulled; with several people `missing` asks the registry each time."""
+    image_registries: list[str] = []
+    """Registries that images may come from; empty means any."""
     pools: list[PoolSetting] = Field(default_factory=default_pools)
     """Priced pools; one must be `local-cpu`."""
     cpus: float | None = None
@@ -150,6 +156,17 @@ class Settings(BaseSettings):
     """Most metric points of an attempt."""
     keep_checkpoints: int = 2
     """Checkpoints kept per job beside pinned ones."""
+    environment_build_s: float = Field(default=1800, gt=0, le=86_400)
+    """How long the build of a job's environment may take."""
+    environments_bytes: int = Field(default=20 * GIB, ge=0)
+    """Disk for built environments; those not used for longest go first."""
+    environment_sdists: Literal["auto", "on", "off"] = "auto"
+    """Packages that run code of their own while they are built: `auto` takes them while one person
+    uses a loopback address, `off` takes wheels only."""
+    pip_index_url: SecretStr | None = None
+    """Package index for environments; default `PIP_INDEX_URL`, or pip's own."""
+    environments: dict[str, str] = {}
+    """Framework (`pytorch`, …) → path of an interpreter that has it."""
     admin_credits: int = 10_000
     """Credits the first admin is granted, as a visible entry."""
     low_credits: int = Field(default=100, ge=0, le=10**12)
@@ -158,6 +175,10 @@ class Settings(BaseSettings):
     """What `/billing/packages` lists; Trainshed itself sells nothing."""
     rate_limit_per_minute: int = 6000
     """Requests a principal may make per minute."""
+    max_open_requests: int = Field(default=2048, ge=1)
+    """Requests open at once, streams included; further ones are answered 503."""
+    max_working_requests: int = Field(default=128, ge=1)
+    """Requests worked on at once; further ones are answered 503, never health or runners."""
     session_days: int = 7
     """How long a login lasts."""
     presign_ttl_s: int = Field(default=900, le=900)

@@ -23,6 +23,7 @@ KINDS = {
     "job.cancelled": "ended because it was asked to",
     "job.deleted": "removed with its artifacts; ledger and receipt stay",
     "job.priority": "its priority was changed",
+    "attempt.checkpointing": "a snapshot of the checkpoint directory is being taken",
     "attempt.checkpoint": "a checkpoint was committed",
     "attempt.artifacts": "the output directory was committed",
     "attempt.truncated": "a stream reached its limit; the rest was dropped",

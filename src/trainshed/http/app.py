@@ -18,8 +18,9 @@ from starlette.routing import compile_path
 from trainshed.domain.errors import InvalidInput, NotFound, TooLarge, TrainshedError
 from trainshed.http.entry import GuardedRoute, guarded
 from trainshed.http.errors import InternalError, MethodNotAllowed, UnsupportedMediaType
-from trainshed.http.guards import PUBLIC, Door, Route, check_doors
+from trainshed.http.guards import OPERATOR_READ, PUBLIC, Door, Route, check_doors
 from trainshed.http.hall import Hall, HttpSettings
+from trainshed.http.measures import Measures
 from trainshed.http.openapi import combined, part
 from trainshed.http.shell import Shell, renderer
 from trainshed.ports.deps import Deps
@@ -45,7 +46,8 @@ def create_app(
     Raises:
         ValueError: a route without guard, declared twice, or PUBLIC without being listed.
     """
-    every = [*doors, _front(doors, settings)]
+    measures = Measures(deps, doors)
+    every = [*doors, _front(doors, settings, measures)]
     check_doors(every)
     hall = Hall(deps, settings)
     app = FastAPI(
@@ -63,7 +65,7 @@ def create_app(
         for route in door.routes:
             app.router.routes.append(_mount(hall, door, route))
     _handlers(app, every)
-    app.add_middleware(Shell, hall=hall, doors=every)
+    app.add_middleware(Shell, hall=hall, doors=every, measures=measures)
     return app
 
 
@@ -133,18 +135,20 @@ def _framework(
     return InternalError("Something went wrong on the server.")
 
 
-def _front(doors: Sequence[Door], settings: HttpSettings) -> Door:
+def _front(doors: Sequence[Door], settings: HttpSettings, measures: Measures) -> Door:
     listed = [d for d in doors if d.listed]
     cards = [{"name": d.name, "title": d.title, "prefix": d.prefix, "docs": d.docs} for d in listed]
     page = _page(cards)
     documents: dict[str, Mapping[str, Any]] = {}
 
     async def front(request: Request) -> Response:
+        """List the doors: a page for browsers, JSON for everything else."""
         if "text/html" in request.headers.get("accept", ""):
             return HTMLResponse(page)
         return JSONResponse({"name": "Trainshed", "version": settings.version, "doors": cards})
 
     async def openapi(request: Request) -> Response:
+        """The OpenAPI document: of one door, or of all."""
         path = request.url.path
         if path not in documents:
             whole = combined(request.app, request.app.state.doors)
@@ -152,9 +156,15 @@ def _front(doors: Sequence[Door], settings: HttpSettings) -> Door:
             documents[path] = whole if mine is None else part(whole, mine)
         return JSONResponse(documents[path])
 
+    def metrics() -> Response:
+        """Figures of the engine and the server for Prometheus."""
+        text, kind = measures.text()
+        return Response(text, media_type=kind)
+
     docs = sorted({"/openapi.json", *(d.docs for d in listed if d.docs)})
     routes = [Route("GET", "/", front, PUBLIC, raw=True, hidden=True)]
     routes += [Route("GET", path, openapi, PUBLIC, raw=True, hidden=True) for path in docs]
+    routes += [Route("GET", "/metrics", metrics, OPERATOR_READ)]
     return Door("front", "", routes, listed=False)
 
 

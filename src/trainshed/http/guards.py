@@ -12,6 +12,8 @@ from starlette.datastructures import Headers
 from trainshed.domain.errors import NotAllowed
 from trainshed.domain.people import Principal, Right
 from trainshed.http.problems import Renderer, render
+from trainshed.ports.deps import Deps
+from trainshed.usecases.figures import Figure
 
 #: The closed list of what is open to everyone, each with its reason. A route that says PUBLIC
 #: and is not here stops the server from starting.
@@ -52,7 +54,7 @@ class Guard:
         if principal.job_id is not None and not self.job:
             raise NotAllowed("A job's own token reaches its own job only.")
         if self.kind is Kind.OPERATOR:
-            principal.need_operator()
+            principal.need_operator(self.right)
         principal.need(self.right)
 
 
@@ -60,6 +62,7 @@ READ = Guard(Kind.KEYED, Right.READ)
 WRITE = Guard(Kind.KEYED, Right.WRITE)
 ADMIN = Guard(Kind.KEYED, Right.ADMIN)
 OPERATOR = Guard(Kind.OPERATOR, Right.ADMIN)
+OPERATOR_READ = Guard(Kind.OPERATOR, Right.READ)
 PUBLIC = Guard(Kind.PUBLIC)
 RUNNER = Guard(Kind.RUNNER)
 JOB_READ = Guard(Kind.KEYED, Right.READ, job=True)
@@ -72,6 +75,7 @@ class Route:
     ``endpoint`` is a FastAPI path function or, with ``raw``, an ``async (Request) -> Response``
     that reads the body itself. ``body_limit`` None takes the server's; ``idempotent`` honours
     Idempotency-Key. ``document`` adds to (raw: is) the OpenAPI operation; ``hidden`` leaves it out.
+    ``vital`` is answered, uncounted, however busy the server is; its endpoint needs no thread.
     """
 
     method: str
@@ -83,6 +87,7 @@ class Route:
     body_limit: int | None = None
     idempotent: bool = False
     hidden: bool = False
+    vital: bool = False
     document: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -103,6 +108,8 @@ class Door:
     """One API vocabulary at one prefix, and at its ``aliases``.
 
     ``render`` shows its errors, ``error`` describes them in OpenAPI; ``title`` is for people.
+
+    ``figures``: what it adds to ``/metrics``, asked for at each scrape.
     """
 
     name: str
@@ -114,6 +121,7 @@ class Door:
     listed: bool = True
     aliases: Sequence[Alias] = ()
     error: Mapping[str, Any] | None = None
+    figures: Callable[[Deps], Sequence[Figure]] | None = None
 
 
 def check_doors(doors: Sequence[Door]) -> None:

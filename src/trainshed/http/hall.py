@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 
 from trainshed.domain.errors import NotAuthenticated
 from trainshed.domain.people import Principal
+from trainshed.http.admission import Admission
 from trainshed.http.auth import Authenticator
 from trainshed.http.idempotency import Idempotency
 from trainshed.http.proxy import Network, Origin, networks
@@ -24,7 +25,7 @@ ADDRESS = "address"
 
 @dataclass(frozen=True, slots=True)
 class HttpSettings:
-    """The operator's decisions about HTTP. Limits are requests a minute by tier; 0 is none.
+    """The operator's decisions about HTTP. Rate limits are requests a minute by tier; 0 is none.
 
     Tier ``standard`` is an account's unless set; ``address`` holds what comes without credential.
     """
@@ -36,6 +37,8 @@ class HttpSettings:
         default_factory=lambda: MappingProxyType({STANDARD: 6000, ADDRESS: 600})
     )
     max_streams: int = 64
+    max_open: int = 2048
+    max_working: int = 128
     version: str = ""
 
 
@@ -48,6 +51,7 @@ class Hall:
         self.trusted: list[Network] = networks(settings.trusted_proxies)
         self.auth = Authenticator(deps)
         self.limiter = Limiter(deps.clock, settings.rate_limits)
+        self.admission = Admission(settings.max_open, settings.max_working)
         self.throttle = LoginThrottle(deps.clock)
         self.idempotency = Idempotency(deps)
         self.streams = Streams(deps.bus, deps.clock, self.auth, settings.max_streams)

@@ -18,6 +18,21 @@ from trainshed.ports.workload import Workload
 
 
 @dataclass(frozen=True, slots=True)
+class Environments:
+    """How environments of Jobs are built. ``pip``: variables for pip, maybe with credentials.
+
+    ``sdists``: whether packages that run code while they are built are taken; None: while jobs
+    may use the host's network anyway. ``interpreters``: framework -> the operator's interpreter.
+    """
+
+    build_s: float = 1800.0
+    max_bytes: int = 20 * 1024**3
+    sdists: bool | None = None
+    pip: Mapping[str, str] = field(default_factory=dict, repr=False)
+    interpreters: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """The operator's decisions that use cases obey; nearly every figure is a documented setting.
 
@@ -44,7 +59,11 @@ class Policy:
     low_ucredits: int = 0
     packages: tuple[Package, ...] = ()
     first_uid: int = 200_000
+    container_engine: str = "auto"
+    image_pull: str = "missing"
+    image_registries: tuple[str, ...] = ()
     lease: LeaseTerms = field(default_factory=LeaseTerms)
+    environments: Environments = field(default_factory=Environments)
 
 
 @dataclass(frozen=True, slots=True)

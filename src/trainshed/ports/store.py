@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeVar
 from trainshed.domain.artifact import Artifact, ArtifactKind, BlobRef
 from trainshed.domain.attempt import Attempt
 from trainshed.domain.events import Event
+from trainshed.domain.image import Login
 from trainshed.domain.job import Job
 from trainshed.domain.ledger import Balance, Entry, Hold, Unit
 from trainshed.domain.people import Account, Key, Session, User
@@ -267,6 +268,20 @@ class Files(Protocol):
         """Every md5 that an upload, artifact or sealed stream of the account refers to."""
 
 
+class Logins(Protocol):
+    """Accounts' logins to container registries."""
+
+    def put(self, login: Login) -> None:
+        """Insert, or replace that of the same account and registry."""
+
+    def find(self, account_id: str, registry: str) -> Login | None: ...
+    def of_account(self, account_id: str) -> list[Login]:
+        """By registry."""
+
+    def delete(self, account_id: str, registry: str) -> bool:
+        """False if there was none."""
+
+
 class Records(Protocol):
     """Idempotency, audit, public ids and settings that must survive."""
 
@@ -305,6 +320,8 @@ class Tx(Protocol):
     def people(self) -> People: ...
     @property
     def files(self) -> Files: ...
+    @property
+    def logins(self) -> Logins: ...
     @property
     def records(self) -> Records: ...
     @property

@@ -35,6 +35,16 @@ class JobView:
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a Job says it is; None where it says nothing."""
+
+    epoch: float | None
+    epoch_total: float | None
+    step: int
+    loss: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class PlanView:
     """What submitting would mean: price, reservation, placement, and when it would start."""
 

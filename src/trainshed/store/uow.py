@@ -8,6 +8,7 @@ from trainshed.store.repos.events import SqlEvents
 from trainshed.store.repos.files import SqlFiles
 from trainshed.store.repos.jobs import SqlJobs
 from trainshed.store.repos.ledger import SqlLedger
+from trainshed.store.repos.logins import SqlLogins
 from trainshed.store.repos.people import SqlPeople
 from trainshed.store.repos.records import SqlRecords
 from trainshed.store.streams import SqlStreams
@@ -17,7 +18,8 @@ class Repos:
     """All repositories over one Link."""
 
     __slots__ = (
-        "attempts", "events", "files", "jobs", "ledger", "link", "people", "records", "streams",
+        "attempts", "events", "files", "jobs", "ledger", "link", "logins", "people", "records",
+        "streams",
     )  # fmt: skip
 
     def __init__(self, link: Link) -> None:
@@ -29,6 +31,7 @@ class Repos:
         self.events = SqlEvents(link)
         self.people = SqlPeople(link)
         self.files = SqlFiles(link)
+        self.logins = SqlLogins(link)
         self.records = SqlRecords(link)
         self.streams = SqlStreams(link)
 
@@ -86,6 +89,11 @@ class Work:
     def files(self) -> SqlFiles:
         """Uploads and artifacts."""
         return self._alive.files
+
+    @property
+    def logins(self) -> SqlLogins:
+        """Logins to container registries."""
+        return self._alive.logins
 
     @property
     def records(self) -> SqlRecords:

@@ -105,6 +105,11 @@ RULES: tuple[tuple[str, str], ...] = (
         " ELSE ended_at IS NULL OR reason IS NULL END",
     ),
     (
+        "attempts: job {0} ran in {1} different images",
+        "SELECT job_id, COUNT(DISTINCT image_digest) FROM attempts"
+        " WHERE image_digest IS NOT NULL GROUP BY job_id HAVING COUNT(DISTINCT image_digest) > 1",
+    ),
+    (
         "jobs: {0} is marked live={1}, it has {2} live attempts",
         "SELECT id, live, n FROM (SELECT jobs.id, jobs.live, (SELECT COUNT(*) FROM attempts"
         " WHERE attempts.job_id = jobs.id AND attempts.$live) AS n FROM jobs) AS j"

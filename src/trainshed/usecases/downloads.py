@@ -156,7 +156,7 @@ def _pick(job_id: str, account_id: str, found: list[Artifact], path: str | None)
     named = wanted == "outputs" and not _below(files, wanted) and wanted not in files
     if not wanted or named:
         if not outputs:
-            raise _missing(job_id, wanted, files)
+            raise _missing(wanted, files)
         return Content(account_id, f"{job_id}.zip", outputs, True)
     check_path(wanted)
     for name in (wanted, wanted.removeprefix(OUTPUTS)):
@@ -164,20 +164,21 @@ def _pick(job_id: str, account_id: str, found: list[Artifact], path: str | None)
             return Content(account_id, name.rsplit("/", 1)[-1], {name: files[name]}, False)
         if below := _below(files, name):
             return Content(account_id, name.rsplit("/", 1)[-1] + ".zip", below, True)
-    raise _missing(job_id, wanted, files)
+    raise _missing(wanted, files)
 
 
 def _below(files: Mapping[str, FileRef], folder: str) -> dict[str, FileRef]:
     return {n: f for n, f in files.items() if n.startswith(folder + "/")}
 
 
-def _missing(job_id: str, wanted: str, files: Mapping[str, FileRef]) -> NotFound:
+def _missing(wanted: str, files: Mapping[str, FileRef]) -> NotFound:
     listed = sorted(files)[:LISTED]
-    words = ", ".join(listed) if listed else "nothing (yet)"
+    if not listed:
+        return NotFound("The job has left no files (yet).", available=[])
     more = f" and {len(files) - LISTED} more" if len(files) > LISTED else ""
-    return NotFound(
-        f"{job_id} has no file or folder {wanted!r}. There is: {words}{more}.", available=listed
-    )
+    named = f"no file or folder {wanted!r}" if wanted else "no output (yet)"
+    words = f"The job has {named}. There is: {', '.join(listed)}{more}."
+    return NotFound(words, available=listed)
 
 
 def _outputs(found: list[Artifact]) -> dict[str, FileRef]:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from trainshed.domain.attempt import Attempt
 from trainshed.domain.errors import NotFound
 from trainshed.ports.deps import Deps
-from trainshed.ports.executor import Cleans
+from trainshed.ports.executor import Cleans, KeepsEnvironments
 from trainshed.ports.streams import LOG_STREAMS
 from trainshed.usecases import logs
 from trainshed.usecases.engine import Engine
@@ -34,6 +34,7 @@ def tidy(engine: Engine) -> None:
     """
     deps = engine.deps
     now = deps.clock.utc_now()
+    trim_environments(deps)
     for executor in deps.executors.values():
         if not isinstance(executor, Cleans):
             continue
@@ -44,6 +45,13 @@ def tidy(engine: Engine) -> None:
             if attempt is None or _gone(attempt, now):
                 executor.clean(attempt_id)
     deps.store.write(lambda tx: tx.records.purge_remembered(now - _ttl(deps)))
+
+
+def trim_environments(deps: Deps) -> None:
+    """Keep built environments below their limit."""
+    for executor in deps.executors.values():
+        if isinstance(executor, KeepsEnvironments):
+            executor.trim_environments(deps.policy.environments.max_bytes)
 
 
 def collect_garbage(deps: Deps, grace: timedelta = GRACE) -> Swept:

@@ -14,14 +14,14 @@ from trainshed.domain import placement, pricing
 from trainshed.domain.artifact import check_path
 from trainshed.domain.errors import InvalidInput, NotFound, StorageFull
 from trainshed.domain.events import Event
-from trainshed.domain.job import Environment, Job, JobSpec, conclude
+from trainshed.domain.job import Job, JobSpec, conclude
 from trainshed.domain.people import Principal, Right
 from trainshed.domain.resources import Offer, Pool, Use
 from trainshed.domain.states import JobState, Reason
 from trainshed.ports.deps import Deps
 from trainshed.ports.store import Tx
 from trainshed.ports.views import JobView, PlanView
-from trainshed.usecases import billing
+from trainshed.usecases import billing, environments
 from trainshed.usecases.capacity import candidate_of, offers_of, use_of
 
 #: Variables that the platform sets itself in every job; a user may not override them.
@@ -171,11 +171,14 @@ def _check(deps: Deps, command: SubmitJob) -> _Checked:
             f"There is no workload {spec.workload!r}; there is: {known}.", field="workload"
         )
     planned = workload.plan(spec)
-    spec = replace(spec, resources=billing.known_type(deps.pools, spec.resources))
+    spec = replace(
+        spec,
+        resources=billing.known_type(deps.pools, spec.resources),
+        environment=environments.settle(deps, command.principal, spec.environment),
+    )
     spec = replace(spec, command=planned.command, env_names=tuple(sorted(command.env)))
     spec.check()
     _check_env(command.env)
-    _check_environment(spec.environment)
     _check_name(command.name)
     _check_paths(spec)
     pool = billing.asked_pool(deps.pools, spec.resources)
@@ -211,15 +214,6 @@ def _check_env(env: Mapping[str, str]) -> None:
             )
         if name in RESERVED_ENV or name.startswith("TRAINSHED_"):
             raise InvalidInput(f"{name} is set by the platform and cannot be given.", field="env")
-
-
-def _check_environment(environment: Environment) -> None:
-    if environment.kind != "default":
-        raise InvalidInput(
-            f"environment.kind {environment.kind!r} is not available on this server; use 'default'"
-            " (the server's own interpreter and packages).",
-            field="environment.kind",
-        )
 
 
 def _check_inputs(tx: Tx, job: Job) -> None:

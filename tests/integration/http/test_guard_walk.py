@@ -78,6 +78,7 @@ NATIVE_BODIES: dict[str, Any] = {
     "PATCH /jobs/{job_id}/checkpoints/{artifact_id}": {"pinned": True},
     "POST /uploads": {"path": "walked.txt", "size_bytes": 3},
     "POST /downloads": {"job_id": "{job_id}"},
+    "PUT /registries": {"registry": "quay.io", "username": "x", "password": "y"},
 }
 MIDDLEMAN_BODIES: dict[str, Any] = {
     "POST /jobs": {"script_path": "train.py", "gpu_type": "a100"},
@@ -150,6 +151,8 @@ def walk() -> Iterator[Walk]:
         token = f"tsj_{'a' * 32}_{w.deps.ids.token(32)}"
         attempt = w.lease(owner, job_id)
         token = attempt.message
+        login = {"registry": "ghcr.io", "username": "owner", "password": "walked"}
+        w.client.put("/v1/registries", json=login, headers=owner.headers)
         made = w.artifact(owner, job_id, attempt.id, {"model.txt": b"weights"})
         for person in (owner, stranger):
             w.upload(person, "train.py", b"")
@@ -169,6 +172,7 @@ def walk() -> Iterator[Walk]:
                 "upload_id": w.upload(owner, "data.txt", b"abc"),
                 "artifact_id": made.id,
                 "token": "nothing",
+                "registry": "ghcr.io",
             },
             {"job_id": theirs.json()["id"], "key_id": public_id(key.id)},
         )  # fmt: skip
@@ -178,7 +182,7 @@ def snapshot(walk: Walk) -> Any:
     """Everything of the owner that a stranger might have changed."""
     get, headers = walk.world.client.get, walk.owner.headers
     paths = ["/v1/jobs", "/v1/users", "/v1/uploads", "/v1/me", "/v1/credits/entries", "/v1/keys"]
-    paths.append(f"{MIDDLEMAN}/jobs")
+    paths += ["/v1/registries", f"{MIDDLEMAN}/jobs"]
     answers = [get(p, headers=headers).json() for p in paths]
     for one in answers[5]["items"]:
         one.pop("last_used_at")
@@ -203,7 +207,7 @@ def test_the_walk_knows_every_route_of_the_app(walk: Walk) -> None:
     assert len(live) == len(
         [m for r in walk.world.app.routes for m in getattr(r, "methods", ()) if m != "HEAD"]
     )
-    docs = ("/", "/openapi.json", *(f"{d.prefix}/openapi.json" for d in DOORS))
+    docs = ("/", "/metrics", "/openapi.json", *(f"{d.prefix}/openapi.json" for d in DOORS))
     assert live == {(r.method, r.path) for r in ROUTES} | {("GET", path) for path in docs}
 
 

@@ -206,8 +206,15 @@ def test_a_missing_script_of_the_cli_fails_the_job_and_says_how(api: Api) -> Non
 def test_requirements_go_to_the_environment(w: World, api: Api) -> None:
     w.upload(w.admin, "requirements.txt", b"numpy")
     for body in ({"requirements_file": "requirements.txt"}, {"requirements": "numpy\n"}):
-        answer = api.job(400, **body)
-        assert "environment.kind" in answer["detail"]
+        made = api.job(**body)
+        assert made["requirements_file"] == "requirements.txt"
+        job_id = made["id"].replace("-", "")
+        job = w.client.get(f"/v1/jobs/job_{job_id}", headers=w.admin.headers).json()
+        assert job["environment"]["kind"] == "requirements"
+        assert job["environment"]["framework"] == "pytorch"
+        assert job["checkpoint_every_epochs"] == 10
+    bad = api.job(400, requirements="--index-url http://evil\n")
+    assert bad["error"]["details"]["field"] == "requirements_file"
     assert api.job(requirements="  \n")["requirements_file"] is None
     assert "nope.txt" in api.job(400, requirements_file="nope.txt")["detail"]
 

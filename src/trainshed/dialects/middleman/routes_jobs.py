@@ -10,8 +10,8 @@ from starlette.concurrency import run_in_threadpool
 
 from trainshed.dialects.middleman import schema, translate
 from trainshed.dialects.middleman.parameters import Closed, JobRef, Limit, Offset
+from trainshed.domain.environment import Environment
 from trainshed.domain.errors import IllegalTransition, InvalidInput, NotFound
-from trainshed.domain.job import Environment
 from trainshed.domain.states import JobState, Reason
 from trainshed.http.guards import READ, WRITE, Route
 from trainshed.http.hall import Call, Called

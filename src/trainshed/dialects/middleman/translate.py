@@ -10,8 +10,9 @@ from datetime import datetime
 
 from trainshed.dialects.middleman import schema
 from trainshed.domain.attempt import Attempt
+from trainshed.domain.environment import Environment
 from trainshed.domain.errors import InvalidInput, NotFound
-from trainshed.domain.job import Environment, InputRef, JobSpec
+from trainshed.domain.job import InputRef, JobSpec
 from trainshed.domain.ledger import MICRO
 from trainshed.domain.people import Principal
 from trainshed.domain.resources import Resources
@@ -149,10 +150,11 @@ def to_command(
     spec = JobSpec(
         command=("python", paths.script),
         inputs=paths.inputs,
-        environment=paths.environment,
+        environment=replace(paths.environment, framework="" if framework == CUSTOM else framework),
         resources=wants,
         max_runtime_s=body.max_runtime_hours * HOUR_S,
-        labels={"framework": framework, **_kept(body)},
+        labels=_kept(body),
+        checkpoint_every_epochs=body.checkpoint_frequency,
     )
     env = own | {name: _text(value) for name, value in given.items()}
     name = body.name or _stem(script_of(body))
@@ -164,7 +166,6 @@ def _kept(body: schema.JobBody) -> dict[str, str]:
     kept = {
         "script_path": script_of(body),
         "input_data_path": body.input_data_path or "",
-        "checkpoint_frequency": str(body.checkpoint_frequency),
     }
     if body.requirements_file or (body.requirements or "").strip():
         kept["requirements_file"] = body.requirements_file or "requirements.txt"
@@ -206,11 +207,10 @@ def of_door(where: JobFilter) -> JobFilter:
 def to_job(view: JobView, closed: bool, now: datetime) -> schema.Job:
     """Return a Job. ``closed``: the client can only read the closed set of frameworks."""
     job, spec = view.job, view.job.spec
-    framework = spec.labels.get("framework", FRAMEWORKS[0])
+    framework = spec.environment.framework or CUSTOM
     shown = FRAMEWORKS[0] if closed and framework not in FRAMEWORKS else framework
     spent = whole(view.captured_ucredits)
     failed = job.state is JobState.FAILED
-    frequency = spec.labels.get(f"{_KEPT}checkpoint_frequency", "1")
     return schema.Job(
         id=public_id(job.id),
         name=job.name,
@@ -233,7 +233,7 @@ def to_job(view: JobView, closed: bool, now: datetime) -> schema.Job:
         script_path=spec.labels.get(f"{_KEPT}script_path", ""),
         input_data_path=spec.labels.get(f"{_KEPT}input_data_path", ""),
         requirements_file=spec.labels.get(f"{_KEPT}requirements_file"),
-        checkpoint_frequency=int(frequency) if frequency.isdecimal() else 1,
+        checkpoint_frequency=spec.checkpoint_every_epochs or 1,
         max_runtime_hours=-(-spec.max_runtime_s // HOUR_S),
         environment_variables=dict.fromkeys(sorted(set(spec.env_names) - _OWN), MASK),
         current_region=None,

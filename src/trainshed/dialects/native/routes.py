@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from trainshed.dialects.native import routes_files, routes_jobs, routes_people, routes_streams
+from trainshed.dialects.native import (
+    routes_files,
+    routes_jobs,
+    routes_people,
+    routes_registries,
+    routes_streams,
+)
 from trainshed.dialects.native.errors import render
 from trainshed.http.guards import Door
 
@@ -16,6 +22,7 @@ def door() -> Door:
         *routes_jobs.ROUTES,
         *routes_streams.ROUTES,
         *routes_files.ROUTES,
+        *routes_registries.ROUTES,
     )
     docs = f"{PREFIX}/openapi.json"
     return Door("native", PREFIX, routes, "The native API", render, docs)

@@ -22,7 +22,8 @@ class Unreachable(Exception):
 class Host:
     """What this machine can do; found once per template.
 
-    ``bwrap``, ``setpriv``, ``unshare``: paths, or None. ``bwrap_works``: a trial run succeeded.
+    ``bwrap``, ``setpriv``, ``unshare``, ``slirp``, ``ip``: paths, or None. ``bwrap_works``: a trial
+    run succeeded.
     """
 
     root: bool
@@ -31,6 +32,8 @@ class Host:
     unshare: str | None = None
     bwrap_works: bool = False
     why_not: str = ""
+    slirp: str | None = None
+    ip: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,8 @@ class Box:
     """What one job may see. ``writable`` and ``readable`` are host paths, the same inside.
 
     ``work``: the working directory. ``tmp``: also shown as /tmp where there is a mount namespace.
-    ``hidden``: the data directory. ``etc``: what is shown as /etc.
+    ``hidden``: the data directory. ``etc``: what is shown as /etc, ``resolv`` as its resolv.conf.
+    ``network``: stays in the network of whoever starts it.
     """
 
     work: str
@@ -50,6 +54,7 @@ class Box:
     gpus: bool = False
     hidden: str = ""
     etc: str = "/etc"
+    resolv: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,13 @@ from trainshed.store.tables.base import metadata
 from trainshed.store.tables.files import artifact_files, artifacts, uploads
 from trainshed.store.tables.jobs import attempts, events, job_envs, job_labels, jobs
 from trainshed.store.tables.money import entries, hold_moves, holds
-from trainshed.store.tables.people import accounts, keys, sessions, users
+from trainshed.store.tables.people import (
+    accounts,
+    keys,
+    registry_logins,
+    sessions,
+    users,
+)
 from trainshed.store.tables.records import audit, meta, public_ids, remembered
 from trainshed.store.tables.streams import (
     latest_points,
@@ -24,6 +30,6 @@ from trainshed.store.tables.streams import (
 __all__ = [
     "accounts", "artifact_files", "artifacts", "attempts", "audit", "entries", "events",
     "hold_moves", "holds", "job_envs", "job_labels", "jobs", "keys", "latest_points", "log_chunks",
-    "meta", "metadata", "point_rows", "public_ids", "remembered", "sealed_parts", "sessions",
-    "stream_heads", "uploads", "users",
+    "meta", "metadata", "point_rows", "public_ids", "registry_logins", "remembered", "sealed_parts",
+    "sessions", "stream_heads", "uploads", "users",
 ]  # fmt: skip

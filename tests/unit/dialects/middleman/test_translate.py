@@ -11,6 +11,7 @@ import pytest
 
 from trainshed.dialects.middleman import schema, translate
 from trainshed.domain.attempt import Attempt
+from trainshed.domain.environment import Environment
 from trainshed.domain.errors import InvalidInput, NotFound
 from trainshed.domain.job import Job, JobSpec
 from trainshed.domain.people import Principal, Right
@@ -142,7 +143,7 @@ def test_gpus_are_a_closed_set() -> None:
 
 
 def test_frameworks_are_a_closed_set_for_clients_that_need_one() -> None:
-    spec = replace(view().job.spec, labels={"framework": "custom"})
+    spec = replace(view().job.spec, environment=Environment())
     custom = view(spec=spec)
     assert translate.to_job(custom, True, NOW).framework == "pytorch"
     assert translate.to_job(custom, True, NOW).framework_requested == "custom"
