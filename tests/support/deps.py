@@ -190,6 +190,7 @@ def world(
 ) -> Iterator[World]:
     """A whole app on real wings, closed at the end."""
     deps, clock, executor = make_deps(folder, policy)
+    deps = dataclasses.replace(deps, **app.get("deps", {}))
     try:
         settings = settings or HttpSettings(rate_limits=NO_LIMITS, version="0.0.test")
         made = create_app(deps, settings, app.get("doors") or [door()])

@@ -169,6 +169,8 @@ class Settings(BaseSettings):
     """Framework (`pytorch`, …) → path of an interpreter that has it."""
     admin_credits: int = 10_000
     """Credits the first admin is granted, as a visible entry."""
+    input_roots: dict[str, list[Path]] = Field(default_factory=dict)
+    """Directories that accounts may name inputs from, by account name; none by default."""
     low_credits: int = Field(default=100, ge=0, le=10**12)
     """An account is told (`credits.low`) when fewer credits are left available; 0 is never."""
     credit_packages: list[PackageSetting] = Field(default_factory=default_packages)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainshed.blobs.local import LocalBlobs
+from trainshed.blobs.roots import GrantedRoots
 from trainshed.bootstrap import registry
 from trainshed.bootstrap.bus import LoopBus
 from trainshed.bootstrap.clock import SystemClock, SystemIds
@@ -165,6 +166,19 @@ def pools(settings: Settings) -> list[Pool]:
     return [p.pool() for p in settings.pools]
 
 
+def roots(settings: Settings) -> GrantedRoots:
+    """Return the directories that accounts may take inputs from.
+
+    Raises:
+        Refused: one is not absolute, or holds the data directory: keys and other accounts' files.
+    """
+    data = settings.data.resolve()
+    for root in (path for paths in settings.input_roots.values() for path in paths):
+        if not root.is_absolute() or data.is_relative_to(root.resolve()):
+            raise Refused(f"input_roots: {root} must be absolute and must not hold {data}.")
+    return GrantedRoots(settings.input_roots)
+
+
 def store_only(settings: Settings) -> Store:
     """Return the store to look at only, also while a server uses it (verify, backup)."""
     return open_store(settings.database_url(), read_only=True)
@@ -192,6 +206,7 @@ def build(settings: Settings, listen: list[Address], public_url: str) -> Engine:
     deps = Deps(
         store=open_store(settings.database_url()),
         blobs=LocalBlobs(data / "blobs"),
+        roots=roots(settings),
         clock=SystemClock(),
         ids=SystemIds(),
         secrets=FileSecrets(data / "secrets"),

@@ -12,6 +12,7 @@ from trainshed.ports.blobs import Blobs
 from trainshed.ports.bus import Bus
 from trainshed.ports.clock import Clock, Ids
 from trainshed.ports.executor import Executor
+from trainshed.ports.roots import Roots
 from trainshed.ports.secrets import Secrets
 from trainshed.ports.store import Store
 from trainshed.ports.workload import Workload
@@ -85,3 +86,4 @@ class Deps:
     policy: Policy
     runner_url: str
     public_url: str = ""
+    roots: Roots | None = None

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from trainshed.domain.artifact import check_path
 from trainshed.domain.errors import InvalidInput, NotFound, TooLarge
 from trainshed.domain.job import InputRef
-from trainshed.domain.people import Principal
+from trainshed.domain.people import Principal, Right
 from trainshed.ports.deps import Deps
 from trainshed.ports.store import Tx, Upload
 from trainshed.usecases import uploads
@@ -51,8 +52,9 @@ class Found:
 
 
 def find(deps: Deps, principal: Principal, path: str) -> Found:
-    """Return what of the account's uploads a path names: the file of exactly that key, the files
-    below it, then the one file or folder of its base name; the newest of each counts.
+    """Return what a path names: of the account's uploads the file of exactly that key, the files
+    below it, or the one file or folder of its base name, the newest of each; else what a directory
+    that the operator granted has there.
 
     Raises:
         NotFound: nothing. InvalidInput: not a plain path, or several things have that base name.
@@ -70,10 +72,28 @@ def find(deps: Deps, principal: Principal, path: str) -> Found:
         return Found(base, {"": same[0]})
     if below:
         return Found(base, _below(below, key))
-    return _by_name(uploads.newest_of(deps, principal.account_id), base, key)
+    found = _by_name(uploads.newest_of(deps, principal.account_id), base)
+    files = found.files if found is not None else _granted(deps, principal, key)
+    if not files:
+        raise NotFound(f"There is no upload {key!r}.")
+    return Found(base, files)
 
 
-def _by_name(newest: Mapping[str, Upload], base: str, key: str) -> Found:
+def _granted(deps: Deps, principal: Principal, key: str) -> dict[str, Upload]:
+    """Copy what a granted directory has under ``key``, as uploads that no path finds again."""
+    if deps.roots is None:
+        return {}
+    principal.need(Right.WRITE)
+    account = deps.store.read(lambda tx: tx.people.get_account(principal.account_id))
+    out: dict[str, Upload] = {}
+    for path, file in deps.roots.files(account.name, key, MAX_FILES + 1):
+        if len(out) == MAX_FILES:
+            raise _too_many(key)
+        out[check_path(path) if path else ""] = uploads.take(deps, principal, key, file)
+    return out
+
+
+def _by_name(newest: Mapping[str, Upload], base: str) -> Found | None:
     files = [p for p in newest if p.rsplit("/", 1)[-1] == base]
     folders = {
         folder for p in newest for folder in _parents(p) if folder.rsplit("/", 1)[-1] == base
@@ -83,7 +103,7 @@ def _by_name(newest: Mapping[str, Upload], base: str, key: str) -> Found:
         listed = ", ".join(named[:10])
         raise InvalidInput(f"Several uploads are named {base!r}: {listed}. Write the whole path.")
     if not named:
-        raise NotFound(f"There is no upload {key!r}.")
+        return None
     if files:
         return Found(base, {"": newest[named[0]]})
     folder = named[0]
@@ -97,11 +117,15 @@ def _below(found: list[Upload], folder: str) -> dict[str, Upload]:
     for one in found:
         out.setdefault(one.path[len(folder) + 1 :], one)
     if len(found) > MAX_FILES:
-        raise TooLarge(
-            f"The folder {folder!r} has more than {MAX_FILES} files; send it as one archive.",
-            limit_files=MAX_FILES,
-        )
+        raise _too_many(folder)
     return dict(sorted(out.items()))
+
+
+def _too_many(folder: str) -> TooLarge:
+    return TooLarge(
+        f"The folder {folder!r} has more than {MAX_FILES} files; send it as one archive.",
+        limit_files=MAX_FILES,
+    )
 
 
 def _parents(path: str) -> list[str]:

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import io
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import BinaryIO
 
 import msgspec
 
@@ -30,6 +32,9 @@ MAX_TOKEN = 8192
 #: How far back a base name is looked for when no upload has exactly the asked key.
 SEARCH_ROWS = 10_000
 SEARCH_PAGE = 500
+#: Copies of the operator's files lie below this, so that the next Job gets them anew.
+GRANTED = ".granted"
+BLOCK = 1024**2
 
 
 class Ticket(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
@@ -178,6 +183,34 @@ def finish(deps: Deps, receiving: Receiving) -> Upload:
     return done
 
 
+def take(deps: Deps, principal: Principal, key: str, file: BinaryIO) -> Upload:
+    """Copy a file of a granted directory, as an upload that no path finds (``GRANTED``).
+
+    Raises:
+        TooLarge, QuotaExceeded, StorageFull: no room for it.
+    """
+    account_id, now = principal.account_id, deps.clock.utc_now()
+    size = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    if size > deps.policy.max_upload_bytes:
+        limit = deps.policy.max_upload_bytes
+        raise TooLarge(f"One file may have {limit} bytes.", limit_bytes=limit)
+    check_room(deps, account_id, size)
+    writer, left = deps.blobs.writer(account_id), size
+    try:
+        while left and (block := file.read(min(BLOCK, left))):
+            writer.write(block)
+            left -= len(block)
+        ref = writer.commit()
+    finally:
+        writer.abort()
+    made = Upload(
+        deps.ids.new("upload"), account_id, f"{GRANTED}/{key}", ref.size_bytes, now, ref, now
+    )
+    deps.store.write(lambda tx: tx.files.insert_upload(made))
+    return made
+
+
 def list_uploads(deps: Deps, principal: Principal, after: After | None, limit: int) -> list[Upload]:
     """Return the account's uploads, newest first."""
     return deps.store.read(lambda tx: tx.files.uploads(principal.account_id, after, limit))
@@ -235,7 +268,7 @@ def newest_of(deps: Deps, account_id: str) -> dict[str, Upload]:
             lambda tx, after=after: tx.files.uploads(account_id, after, SEARCH_PAGE)  # type: ignore[misc]
         )
         for one in page:
-            if one.completed_at is not None:
+            if one.completed_at is not None and not one.path.startswith(f"{GRANTED}/"):
                 out.setdefault(one.path, one)
         if len(page) < SEARCH_PAGE:
             break
