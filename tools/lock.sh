@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Writes requirements.lock again: every dependency of the three distributions but torch, with
-# hashes and without addresses. Takes the newest versions allowed; run it when you mean that.
+# Writes requirements.lock again: every dependency of the distributions but torch, with hashes and
+# without addresses (middleman-ml needs nothing that trainshed-client does not). Takes the newest
+# versions allowed; run it when you mean that.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,4 +1,6 @@
-"""The public Middleman clients, unmodified, from key to downloaded model on a real server."""
+"""The public Middleman clients, unmodified, and ours, from key to downloaded model on a real
+server.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.clients import PINNED, Client, Tenant
+from tests.support.clients import OURS, PINNED, Client, Tenant
 from tests.support.server import Server, doctor, eventually, running
 
 SDKS = ("middleman-ml-0.1.0", "middleman-ml-0.1.1")
@@ -98,7 +100,7 @@ def check_life(seen: dict[str, Any], home: Path, digits: Path) -> None:
     assert "model.npy" in seen["errors"]["path"][1]
 
 
-@pytest.mark.parametrize("name", SDKS)
+@pytest.mark.parametrize("name", [*SDKS, OURS])
 def test_sdk_from_key_to_model(house: Server, tmp_path: Path, digits: Path, name: str) -> None:
     client = Client(name, tmp_path, Tenant(house, name.replace(".", "-"), 2000))
     check_life(life(client, digits), tmp_path, digits)
@@ -210,7 +212,7 @@ def test_all_clients_at_once_see_only_their_own(
     house: Server, tmp_path: Path, digits: Path
 ) -> None:
     tenants = [Tenant(house, f"together-{n}", 2000) for n in range(4)]
-    names = (SDKS[0], SDKS[1], SDKS[0], SDKS[1])
+    names = (SDKS[0], SDKS[1], OURS, SDKS[0])
     clients = [
         Client(name, tmp_path / tenant.name, tenant)
         for name, tenant in zip(names, tenants, strict=True)

@@ -18,11 +18,15 @@ from tests.support.server import Server
 ROOT = Path(__file__).resolve().parents[2]
 PINNED = ROOT / "tests" / "acceptance" / "clients"
 KEPT = ROOT / ".venv-clients"
+#: The SDK of this repository, in the environment that runs the tests.
+OURS = "ours"
 PASSWORD = "a long enough passphrase"
 
 
 def python_of(name: str) -> Path:
     """Return the interpreter of a client's venv, which is made at the first use and then kept."""
+    if name == OURS:
+        return Path(sys.executable)
     requirements = PINNED / f"{name}.txt"
     folder = KEPT / name
     stamp = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()

@@ -13,12 +13,11 @@ from __future__ import annotations
 
 import json
 import os
-import sys
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from trainshed_client.errors import ConfigProblem
+from trainshed_client.files import make_private, write_private
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 
@@ -87,7 +86,7 @@ def load() -> Config:
     path = config_path()
     try:
         with path.open("rb") as file:
-            _make_private(path, file.fileno())
+            make_private(path, file.fileno())
             data = tomllib.load(file)
     except FileNotFoundError:
         return Config()
@@ -101,22 +100,6 @@ def load() -> Config:
     }
     default = data.get("default")
     return Config(default if isinstance(default, str) else None, targets)
-
-
-def _make_private(path: Path, descriptor: int) -> None:
-    if os.name != "posix" or not os.fstat(descriptor).st_mode & 0o077:
-        return
-    try:
-        os.fchmod(descriptor, 0o600)
-    except OSError as error:
-        raise ConfigProblem(
-            f"{path} holds keys and others can read it; run: chmod 600 {path}"
-        ) from error
-    print(
-        f"warning: {path} could be read by others and holds keys; its mode is 0600 now. "
-        "Rotate the keys if others use this machine.",
-        file=sys.stderr,
-    )
 
 
 def store(target: Target, name: str) -> Path:
@@ -142,17 +125,7 @@ def _write(config: Config) -> Path:
         lines.append(f"\n[profiles.{_quoted(name)}]\nurl = {_quoted(target.url)}\n")
         if target.api_key:
             lines.append(f"api_key = {_quoted(target.api_key)}\n")
-    path = config_path()
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".config-")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:  # mkstemp makes it 0600
-            file.write("".join(lines))
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return path
+    return write_private(config_path(), "".join(lines))
 
 
 def _quoted(text: str) -> str:

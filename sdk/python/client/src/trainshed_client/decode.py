@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import types
 from datetime import datetime
+from enum import Enum
 from functools import cache
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -80,6 +81,8 @@ def _dict(value: Any) -> dict[str, Any]:
 def _scalar(hint: Any, value: Any) -> Any:
     if hint is datetime:
         return datetime.fromisoformat(value)
+    if issubclass(hint, Enum):
+        return hint(value)
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     if hint is int and isinstance(value, bool):

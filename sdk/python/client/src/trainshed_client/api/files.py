@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
-import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -23,8 +21,8 @@ from trainshed_client.errors import (
     NotFound,
     TrainshedError,
     Unreachable,
-    UnsafePath,
 )
+from trainshed_client.files import landing, landing_place
 from trainshed_client.folder import Folder, scan
 from trainshed_client.models import Artifact, DownloadTicket, Upload, UploadTicket
 
@@ -200,7 +198,7 @@ class Downloads(Group):
         while True:
             try:
                 async with self.open(job_id, path) as stream:
-                    place = _place(Path(target), stream.filename)
+                    place = landing_place(Path(target), stream.filename)
                     await _store(stream, place, known, on_progress)
                     return place
             except TrainshedError as error:
@@ -265,40 +263,20 @@ async def _read(source: Path, path: str, size: int, watch: Watch | None) -> Asyn
         watch(FileProgress(path, 0, 0))
 
 
-def _place(target: Path, filename: str | None) -> Path:
-    """Return where to save: ``target``, or ``filename`` in it if it is a folder."""
-    if not target.is_dir():
-        if not target.parent.is_dir():
-            raise InvalidInput(f"There is no folder {target.parent}.")
-        return target
-    name = filename or "download"
-    bad = name in ("", ".", "..") or any(c in "/\\:" or not c.isprintable() for c in name)
-    if bad:
-        raise UnsafePath(f"The server suggests the file name {name!r}; name a target file instead.")
-    return target / name
-
-
 async def _store(
     stream: DownloadStream, place: Path, known: Sequence[str] | frozenset[str], watch: Watch | None
 ) -> None:
-    temporary = place.with_name(f".{place.name[:100]}.{secrets.token_hex(4)}.part")
     digest, size = hashlib.sha256(), 0
-    try:
-        with temporary.open("xb") as file:
-            async for chunk in stream.chunks():
-                await asyncio.to_thread(file.write, chunk)
-                digest.update(chunk)
-                size += len(chunk)
-                if watch is not None:
-                    watch(FileProgress(place.name, size, stream.size_bytes or 0))
-            file.flush()
-            os.fsync(file.fileno())
+    with landing(place) as file:
+        async for chunk in stream.chunks():
+            await asyncio.to_thread(file.write, chunk)
+            digest.update(chunk)
+            size += len(chunk)
+            if watch is not None:
+                watch(FileProgress(place.name, size, stream.size_bytes or 0))
         if stream.size_bytes is not None and size != stream.size_bytes:
             raise Unreachable(f"Only {size} of {stream.size_bytes} bytes came.")
         if known and digest.hexdigest() not in known:
             raise DigestMismatch(
                 f"What came is not the file the Job wrote (sha256 {digest.hexdigest()[:12]}…)."
             )
-        temporary.replace(place)
-    finally:
-        temporary.unlink(missing_ok=True)

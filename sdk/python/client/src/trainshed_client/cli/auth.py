@@ -53,7 +53,7 @@ def login(
     if name and not name.isprintable():
         raise click.BadParameter("it holds characters that cannot be shown.", param_hint="--as")
     url = url if "://" in url else f"http://{url}"
-    _warn_if_open(url)
+    warn_if_open(url)
     if api_key == "-":
         api_key = sys.stdin.readline().strip()
     if api_key is None:
@@ -111,7 +111,8 @@ def _revoke_former(former: Target) -> None:
             click.echo(f"warning: the former key still works: {plain(error.detail)}", err=True)
 
 
-def _warn_if_open(url: str) -> None:
+def warn_if_open(url: str) -> None:
+    """Warn of an address to which the key would travel in the clear."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     local = host == "localhost"

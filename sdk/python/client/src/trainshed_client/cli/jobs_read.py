@@ -16,7 +16,7 @@ from trainshed_client.cli.context import (
     json_option,
     open_client,
 )
-from trainshed_client.cli.main import INTERRUPTED
+from trainshed_client.cli.lazy import INTERRUPTED
 from trainshed_client.cli.run import resource_options, spec
 
 _STREAMS = ("stdout", "stderr", "system")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from trainshed_client.cli.context import async_client, echo_json, json_option, yes_option
-from trainshed_client.cli.main import INTERRUPTED
+from trainshed_client.cli.lazy import INTERRUPTED
 
 if TYPE_CHECKING:
     from trainshed_client.client import AsyncClient
