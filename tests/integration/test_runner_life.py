@@ -59,6 +59,14 @@ def test_working_directory_and_umask(place: Shed, kind: str) -> None:
     assert (work / "made").read_text() == "x\n"
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_home_is_a_folder_of_its_own(place: Shed, kind: str) -> None:
+    attempt = place.run(["sh", "-c", "mkdir $HOME/.cache && echo x > $HOME/.cache/made"], kind)
+    assert attempt.finished is not None
+    assert attempt.finished["exit_code"] == 0, attempt.text("stderr")
+    assert (place.folder(attempt) / "tmp" / ".cache" / "made").read_text() == "x\n"
+
+
 def test_bytes_are_exact(place: Shed) -> None:
     code = "import sys; sys.stdout.buffer.write(bytes(range(256)) * 1000); print(end='no newline')"
     attempt = place.run(["python", "-c", code])

@@ -70,7 +70,7 @@ def environment(
         "CHECKPOINT_DIR": checkpoints,
         "OUTPUT_DIR": place.output,
         "JOB_ID": job.job_id,
-        "HOME": place.tmp,
+        "HOME": tmp,
         "TMPDIR": tmp,
         "PATH": f"{os.path.dirname(job.python)}:{SYSTEM_PATH}",
         "PYTHONPATH": library,
