@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import structlog
@@ -12,7 +13,7 @@ import structlog
 from trainshed.domain.attempt import Attempt
 from trainshed.domain.errors import TrainshedError
 from trainshed.domain.states import AttemptState
-from trainshed.usecases import dispatch, housekeeping, reap
+from trainshed.usecases import dispatch, firing, housekeeping, reap, schedules
 from trainshed.usecases.engine import Engine
 
 T = TypeVar("T")
@@ -22,6 +23,8 @@ log = structlog.get_logger("trainshed.loops")
 IDLE_S = 1.0
 LOOK_S = 1.0
 HOUSE_S = 5.0
+FIRE_S = 0.5
+SET_BACK = timedelta(seconds=5)
 LAUNCHERS = 4
 #: The log warns at this many times ``min_free_bytes``.
 WARN_AT = 4
@@ -35,9 +38,10 @@ class Loops:
     def __init__(self, engine: Engine) -> None:
         """Nothing runs before ``start``."""
         self._engine = engine
-        self._threads = ThreadPoolExecutor(LAUNCHERS + 2, thread_name_prefix="engine")
+        self._threads = ThreadPoolExecutor(LAUNCHERS + 3, thread_name_prefix="engine")
         self._tasks: list[asyncio.Task[None]] = []
         self._short = False
+        self._latest: datetime | None = None
         self._handles: dict[str, Mapping[str, object]] = {}
 
     async def start(self) -> int:
@@ -46,7 +50,7 @@ class Loops:
         for attempt in taken:
             if attempt.state is AttemptState.LEASED:
                 self._threads.submit(self._launch, attempt)
-        for loop in (self._dispatch, self._look, self._house):
+        for loop in (self._dispatch, self._look, self._house, self._fire):
             name = loop.__name__.strip("_")
             self._tasks.append(asyncio.create_task(self._forever(name, loop), name=name))
         return len(taken)
@@ -109,6 +113,20 @@ class Loops:
         if short and not self._short:
             log.warning("the disk gets short; free some space", free_bytes=free)
         self._short = short
+
+    async def _fire(self) -> None:
+        """Fire what is due; a wall clock that was set back makes due times be looked at again."""
+        deps = self._engine.deps
+        wake = asyncio.ensure_future(deps.bus.wait(schedules.TOPIC, FIRE_S))
+        await asyncio.sleep(0)
+        now = deps.clock.utc_now()
+        if self._latest is None or now < self._latest - SET_BACK:
+            await self._run(firing.resync, deps)
+        self._latest = now
+        if await self._run(firing.fire_due, deps) == 0:
+            await wake
+        else:
+            wake.cancel()
 
     async def _house(self) -> None:
         await self._run(housekeeping.tidy, self._engine)

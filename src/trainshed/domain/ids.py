@@ -22,6 +22,7 @@ PREFIXES = {
     "artifact": "art",
     "request": "req",
     "event": "evt",
+    "schedule": "sch",
 }
 
 _ID = re.compile(r"[a-z]{3}_[0-9a-f]{32}")

@@ -21,6 +21,7 @@ from trainshed.domain.job import Job
 from trainshed.domain.ledger import Balance, Entry, Hold, Unit
 from trainshed.domain.people import Account, Key, Session, User
 from trainshed.domain.placement import Candidate
+from trainshed.ports.schedules import Schedules
 from trainshed.ports.streams import Streams
 
 T = TypeVar("T")
@@ -285,6 +286,8 @@ class Tx(Protocol):
     def files(self) -> Files: ...
     @property
     def records(self) -> Records: ...
+    @property
+    def schedules(self) -> Schedules: ...
     @property
     def streams(self) -> Streams: ...
 

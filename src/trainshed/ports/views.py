@@ -11,6 +11,7 @@ from trainshed.domain.job import Job
 from trainshed.domain.people import Account, Key, User
 from trainshed.domain.placement import WaitReason
 from trainshed.domain.resources import Free, Pool
+from trainshed.domain.schedule import Phase, Schedule
 from trainshed.ports.streams import Bucket, Point
 
 
@@ -91,3 +92,12 @@ class KeyView:
 
     key: Key
     secret: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleView:
+    """A Schedule, where it is, and the Job of its newest fire."""
+
+    schedule: Schedule
+    phase: Phase
+    job: Job | None = None

@@ -10,6 +10,7 @@ from trainshed.store.repos.jobs import SqlJobs
 from trainshed.store.repos.ledger import SqlLedger
 from trainshed.store.repos.people import SqlPeople
 from trainshed.store.repos.records import SqlRecords
+from trainshed.store.repos.schedules import SqlSchedules
 from trainshed.store.streams import SqlStreams
 
 
@@ -17,7 +18,8 @@ class Repos:
     """All repositories over one Link."""
 
     __slots__ = (
-        "attempts", "events", "files", "jobs", "ledger", "link", "people", "records", "streams",
+        "attempts", "events", "files", "jobs", "ledger", "link", "people", "records",
+        "schedules", "streams",
     )  # fmt: skip
 
     def __init__(self, link: Link) -> None:
@@ -30,6 +32,7 @@ class Repos:
         self.people = SqlPeople(link)
         self.files = SqlFiles(link)
         self.records = SqlRecords(link)
+        self.schedules = SqlSchedules(link)
         self.streams = SqlStreams(link)
 
     def flush(self) -> None:
@@ -96,3 +99,8 @@ class Work:
     def streams(self) -> SqlStreams:
         """Logs and metrics."""
         return self._alive.streams
+
+    @property
+    def schedules(self) -> SqlSchedules:
+        """Schedules, fires, volumes."""
+        return self._alive.schedules

@@ -12,7 +12,7 @@ from trainshed.domain.errors import NotFound
 from trainshed.ports.deps import Deps
 from trainshed.ports.executor import Cleans
 from trainshed.ports.streams import LOG_STREAMS
-from trainshed.usecases import logs
+from trainshed.usecases import firing, logs
 from trainshed.usecases.engine import Engine
 
 #: A runner that has called ``finished`` needs a moment to leave its workspace.
@@ -44,6 +44,7 @@ def tidy(engine: Engine) -> None:
             if attempt is None or _gone(attempt, now):
                 executor.clean(attempt_id)
     deps.store.write(lambda tx: tx.records.purge_remembered(now - _ttl(deps)))
+    deps.store.write(lambda tx: tx.schedules.purge_fires(now - firing.KEEP_FIRES))
 
 
 def collect_garbage(deps: Deps, grace: timedelta = GRACE) -> Swept:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -28,6 +29,15 @@ RESERVED_ENV = frozenset({"CUDA_VISIBLE_DEVICES", "PYTHONPATH", "LD_PRELOAD", "L
 
 #: The dialect under which Idempotency-Keys are bound to what they made.
 ONCE = "idempotency"
+
+MAX_IMAGE = 512
+_NAME = "[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+#: A reference as registries define it: host and port, path, tag, digest. It can be no option.
+_IMAGE = re.compile(
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{1,5})?/)?"
+    + f"{_NAME}(?:/{_NAME})*"
+    + r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?"
+)
 
 FALLBACK_NOTE = (
     "No GPU on this machine: the job runs on its CPUs and is charged at the local-cpu price."
@@ -90,25 +100,12 @@ def submit(deps: Deps, command: SubmitJob) -> JobView:
         NotFound: an input is not the account's. PaymentRequired: not enough credits.
         StorageFull: the disk is nearly full.
     """
-    command.principal.need(Right.WRITE)
-    if deps.blobs.free_bytes() < deps.policy.min_free_bytes:
-        raise StorageFull("The server's disk is nearly full; free some space and try again.")
-    checked = _check(deps, command)
-    job = _draft(deps, command, checked)
-    sealed = deps.secrets.seal(msgspec.json.encode(dict(command.env))) if command.env else None
-    stamp = billing.Stamp(job.created_at, deps.ids.new("transaction"), deps.ids.new("hold"))
+    ready = prepare(deps, command)
+    job = ready.job
 
     def apply(tx: Tx) -> int | Job:
         known = _made_before(deps, tx, command, job.created_at)
-        if known is not None:
-            return known
-        _check_inputs(tx, job)
-        tx.jobs.insert(job, sealed)
-        if command.once is not None:
-            tx.records.bind_public_id(ONCE, "job", command.once, job.id, job.account_id)
-        hold = billing.reserve(tx, job, (), checked.pool, stamp)
-        tx.events.append(Event("job.queued", job.account_id, job.created_at, job.id))
-        return hold.amount
+        return make(tx, ready) if known is None else known
 
     held = deps.store.write(apply)
     if isinstance(held, Job):
@@ -116,6 +113,67 @@ def submit(deps: Deps, command: SubmitJob) -> JobView:
     deps.bus.notify("queue")
     deps.bus.notify("events")
     return JobView(job, held_ucredits=held)
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A Job that was checked, priced and drawn, but is not made yet."""
+
+    job: Job
+    pool: Pool
+    sealed: bytes | None
+    once: str | None
+    stamp: billing.Stamp
+
+
+def prepare(deps: Deps, command: SubmitJob) -> Ready:
+    """Return the Job to be made, with all that must not happen inside a transaction.
+
+    Raises:
+        InvalidInput, ImpossibleRequest, StorageFull, NotAllowed: as ``submit`` would.
+    """
+    command.principal.need(Right.WRITE)
+    if deps.blobs.free_bytes() < deps.policy.min_free_bytes:
+        raise StorageFull("The server's disk is nearly full; free some space and try again.")
+    checked = _check(deps, command)
+    job = _draft(deps, command, checked)
+    stamp = billing.Stamp(job.created_at, deps.ids.new("transaction"), deps.ids.new("hold"))
+    return Ready(job, checked.pool, sealed_env(deps, command.env), command.once, stamp)
+
+
+def make(tx: Tx, ready: Ready) -> int:
+    """Make Job, hold and event in the caller's transaction; return what was reserved.
+
+    Raises:
+        NotFound: an input is not the account's. PaymentRequired: not enough credits.
+    """
+    job = ready.job
+    _check_inputs(tx, job)
+    tx.jobs.insert(job, ready.sealed)
+    if ready.once is not None:
+        tx.records.bind_public_id(ONCE, "job", ready.once, job.id, job.account_id)
+    hold = billing.reserve(tx, job, (), ready.pool, ready.stamp)
+    tx.events.append(Event("job.queued", job.account_id, job.created_at, job.id))
+    return hold.amount
+
+
+def check(deps: Deps, command: SubmitJob) -> JobSpec:
+    """Return the spec as a Job would have it, without making anything.
+
+    Raises:
+        InvalidInput, ImpossibleRequest: as ``submit`` would.
+    """
+    return _check(deps, command).spec
+
+
+def sealed_env(deps: Deps, env: Mapping[str, str]) -> bytes | None:
+    """Return the variables as they are kept; None for none."""
+    return deps.secrets.seal(msgspec.json.encode(dict(env))) if env else None
+
+
+def opened_env(deps: Deps, sealed: bytes | None) -> dict[str, str]:
+    """Return what ``sealed_env`` was given."""
+    return msgspec.json.decode(deps.secrets.unseal(sealed), type=dict[str, str]) if sealed else {}
 
 
 def _made_before(deps: Deps, tx: Tx, command: SubmitJob, now: datetime) -> Job | None:
@@ -183,7 +241,14 @@ def _check_env(env: Mapping[str, str]) -> None:
 
 
 def _check_environment(environment: Environment) -> None:
-    if environment.kind != "default":
+    if environment.kind == "image":
+        if len(environment.value) > MAX_IMAGE or not _IMAGE.fullmatch(environment.value):
+            raise InvalidInput(
+                "image must be a container image's name, such as python:3.12 or"
+                " registry.example/team/trainer:1.0.",
+                field="image",
+            )
+    elif environment.kind != "default":
         raise InvalidInput(
             f"environment.kind {environment.kind!r} is not available on this server; use 'default'"
             " (the server's own interpreter and packages).",

@@ -13,6 +13,7 @@ from trainshed.store.tables.jobs import attempts, events, job_envs, job_labels, 
 from trainshed.store.tables.money import entries, hold_moves, holds
 from trainshed.store.tables.people import accounts, keys, sessions, users
 from trainshed.store.tables.records import audit, meta, public_ids, remembered
+from trainshed.store.tables.schedules import fires, schedules, volumes
 from trainshed.store.tables.streams import (
     latest_points,
     log_chunks,
@@ -22,8 +23,8 @@ from trainshed.store.tables.streams import (
 )
 
 __all__ = [
-    "accounts", "artifact_files", "artifacts", "attempts", "audit", "entries", "events",
+    "accounts", "artifact_files", "artifacts", "attempts", "audit", "entries", "events", "fires",
     "hold_moves", "holds", "job_envs", "job_labels", "jobs", "keys", "latest_points", "log_chunks",
-    "meta", "metadata", "point_rows", "public_ids", "remembered", "sealed_parts", "sessions",
-    "stream_heads", "uploads", "users",
+    "meta", "metadata", "point_rows", "public_ids", "remembered", "schedules", "sealed_parts",
+    "sessions", "stream_heads", "uploads", "users", "volumes",
 ]  # fmt: skip
