@@ -38,6 +38,9 @@ class Schedules(Protocol):
     def save(self, schedule: Schedule) -> None:
         """Write every field but ``env``. Raises Conflict if the name is taken."""
 
+    def advance(self, schedule: Schedule) -> None:
+        """Write what a fire changes: ``next_due``, ``last_job_id``, ``last_error``."""
+
     def env(self, schedule_id: str) -> bytes | None: ...
     def set_env(self, schedule_id: str, env: bytes | None) -> None: ...
     def due(self, now: datetime, after: tuple[datetime, str] | None, limit: int) -> list[Schedule]:

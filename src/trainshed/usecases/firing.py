@@ -86,7 +86,7 @@ def resync(deps: Deps) -> None:
         def apply(tx: Tx, one: Schedule = one, early: Schedule = early) -> None:
             held = _as_seen(tx, one)
             if held is not None:
-                tx.schedules.save(replace(held, next_due=early.next_due))
+                tx.schedules.advance(replace(held, next_due=early.next_due))
 
         deps.store.write(apply)
 
@@ -197,7 +197,7 @@ def _record(tx: Tx, held: Schedule, fire: Fire, ready: Ready | None) -> bool:
     before: it only moves on.
     """
     if not tx.schedules.add_fire(fire):
-        tx.schedules.save(held)
+        tx.schedules.advance(held)
         return False
     if fire.state is FireState.FIRED and ready is not None:
         _check_owner(tx, held)
@@ -205,7 +205,7 @@ def _record(tx: Tx, held: Schedule, fire: Fire, ready: Ready | None) -> bool:
         held = replace(held, last_job_id=ready.job.id, last_error=None)
     elif fire.state is FireState.FAILED:
         held = replace(held, last_error=fire.message)
-    tx.schedules.save(held)
+    tx.schedules.advance(held)
     data = {
         "schedule_id": held.id,
         "name": held.name,

@@ -41,11 +41,15 @@ BODIES: dict[str, Any] = {
     "PATCH /jobs/{job_id}/checkpoints/{artifact_id}": {"pinned": True},
     "POST /uploads": {"path": "walked.txt", "size_bytes": 3},
     "POST /downloads": {"job_id": "{job_id}"},
+    "POST /schedules/preview": {"cron": "0 2 * * *"},
+    "POST /schedules": {"name": "walked", "cron": "0 2 * * *", "job": {"command": ["true"]}},
+    "PATCH /schedules/{schedule_id}": {"cron": "0 3 * * *"},
 }
 NO_BODY = {
     "POST /logout", "POST /keys/{key_id}/rotate", "POST /jobs/{job_id}/cancel",
     "POST /jobs/{job_id}/pause", "POST /jobs/{job_id}/resume", "POST /jobs/{job_id}/retry",
     "POST /jobs/{job_id}/checkpoint", "PUT /signed/{token}",
+    "POST /schedules/{schedule_id}/run-now", "POST /schedules/{schedule_id}/retry",
 }  # fmt: skip
 
 
@@ -94,15 +98,27 @@ def walk() -> Iterator[Walk]:
                 "account_id": home,
                 "upload_id": w.upload(owner, "data.txt", b"abc"),
                 "artifact_id": made.id,
+                "schedule_id": schedule_of(w, owner),
                 "token": "nothing",
             },
         )  # fmt: skip
+
+
+def schedule_of(w: World, owner: Person) -> str:
+    """A Schedule of the owner whose Job has been made and ended."""
+    body = {"name": "nightly", "cron": "0 2 * * *", "job": {"command": ["true"]}}
+    made = w.client.post("/v1/schedules", json=body, headers=owner.headers).json()
+    path = f"/v1/schedules/{made['id']}"
+    run = w.client.post(f"{path}/run-now", headers=owner.headers).json()
+    w.client.post(f"/v1/jobs/{run['last_job_id']}/cancel", headers=owner.headers)
+    return str(made["id"])
 
 
 def snapshot(walk: Walk) -> Any:
     """Everything of the owner that a stranger might have changed."""
     get, headers = walk.world.client.get, walk.owner.headers
     paths = ["/v1/jobs", "/v1/users", "/v1/uploads", "/v1/me", "/v1/credits/entries", "/v1/keys"]
+    paths.append("/v1/schedules")
     answers = [get(p, headers=headers).json() for p in paths]
     for one in answers[5]["items"]:
         one.pop("last_used_at")

@@ -40,12 +40,17 @@ async def _artifact(artifact_id: str) -> str:
     return parse_id("artifact", artifact_id)
 
 
+async def _schedule(schedule_id: str) -> str:
+    return parse_id("schedule", schedule_id)
+
+
 JobRef = Annotated[str, Depends(_job)]
 KeyRef = Annotated[str, Depends(_key)]
 UserRef = Annotated[str, Depends(_user)]
 AccountRef = Annotated[str, Depends(_account)]
 UploadRef = Annotated[str, Depends(_upload)]
 ArtifactRef = Annotated[str, Depends(_artifact)]
+ScheduleRef = Annotated[str, Depends(_schedule)]
 
 Limit = Annotated[int, Query(ge=1, le=paging.MAX)]
 Cursor = Annotated[str | None, Query(max_length=paging.MAX_CURSOR)]

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from trainshed.dialects.native import routes_files, routes_jobs, routes_people, routes_streams
+from trainshed.dialects.native import (
+    routes_files,
+    routes_jobs,
+    routes_people,
+    routes_schedules,
+    routes_streams,
+)
 from trainshed.dialects.native.errors import render
 from trainshed.http.guards import Door
 
@@ -14,6 +20,7 @@ def door() -> Door:
     routes = (
         *routes_people.ROUTES,
         *routes_jobs.ROUTES,
+        *routes_schedules.ROUTES,
         *routes_streams.ROUTES,
         *routes_files.ROUTES,
     )

@@ -29,6 +29,7 @@ _spec = msgspec.json.Decoder(JobSpec)
 _INSERT = sql.insert(schedules, tail="ON CONFLICT DO NOTHING")
 _MUTABLE = [c.name for c in schedules.columns if c.name not in ("id", "account_id", "env")]
 _SAVE = sql.update(schedules, _MUTABLE, "WHERE id = ?")
+_ADVANCE = sql.update(schedules, ("next_due", "last_job_id", "last_error"), "WHERE id = ?")
 _GET = sql.select(schedules, "WHERE id = ? AND deleted_at IS NULL")
 _TAKEN = "You have a schedule with that name already; choose another, or delete that one."
 
@@ -81,6 +82,11 @@ class SqlSchedules:
             raise Conflict(_TAKEN, field="name")
         if not self._link.run(_SAVE, (*_row(schedule)[2:], schedule.id)):
             raise NotFound("There is no schedule with that id.")
+
+    def advance(self, schedule: Schedule) -> None:
+        """Write what a fire changes."""
+        row = _row(schedule)
+        self._link.run(_ADVANCE, (row[12], row[15], row[16], schedule.id))
 
     def env(self, schedule_id: str) -> bytes | None:
         """Return the sealed environment."""
