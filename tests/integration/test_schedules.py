@@ -354,7 +354,7 @@ def test_counts_and_filters_agree(shed: Shed) -> None:
         Phase.FAILED: 1, Phase.SUCCEEDED: 1, Phase.QUEUED: 1, Phase.WAITING: 1,
     }  # fmt: skip
     for phase in Phase:
-        where = ScheduleFilter(shed.owner.account_id, phase=phase)
+        where = ScheduleFilter(shed.owner.account_id, phases=(phase,))
         got = schedules.listing(shed.deps, where, None, 0, 10)
         assert len(got) == found.get(phase, 0)
         assert all(v.phase is phase for v in got)

@@ -12,16 +12,21 @@ from trainshed import __version__
 from trainshed.bootstrap.settings import Settings
 from trainshed.bootstrap.wiring import build, interpreter, prepare
 from trainshed.dialects.native.routes import door as native_door
+from trainshed.dialects.orchestrator.routes import door as orchestrator_door
 from trainshed.dialects.runner.routes import door as runner_door
 from trainshed.http.app import Lifespan, create_app
 from trainshed.http.guards import Door
-from trainshed.http.hall import ADDRESS, STANDARD, HttpSettings
+from trainshed.http.hall import ADDRESS, OPEN, STANDARD, HttpSettings
 from trainshed.usecases.engine import Engine
 
 
-def doors(engine: Engine) -> list[Door]:
+def doors(engine: Engine, settings: Settings) -> list[Door]:
     """Return every door, in the order the front page lists them."""
-    return [native_door(), runner_door(engine, interpreter())]
+    return [
+        native_door(),
+        orchestrator_door(settings.orchestrator_backoff_s),
+        runner_door(engine, interpreter()),
+    ]
 
 
 def create(engine: Engine, settings: Settings, lifespan: Lifespan | None) -> FastAPI:
@@ -31,10 +36,16 @@ def create(engine: Engine, settings: Settings, lifespan: Lifespan | None) -> Fas
         allowed_hosts=settings.allowed_hosts,
         trusted_proxies=settings.trusted_proxies,
         max_body_bytes=settings.max_body_bytes,
-        rate_limits={STANDARD: limit, ADDRESS: max(limit // 10, 60)},
+        rate_limits={
+            STANDARD: limit,
+            ADDRESS: max(limit // 10, 60),
+            OPEN: settings.orchestrator_rate_limit_per_minute,
+        },
+        open_local=not settings.enable_api_auth and engine.deps.policy.loopback_only,
+        local_key=settings.api_key.get_secret_value() if settings.api_key else "",
         version=__version__,
     )
-    return create_app(engine.deps, http, doors(engine), lifespan)
+    return create_app(engine.deps, http, doors(engine, settings), lifespan)
 
 
 def runners(engine: Engine) -> Starlette:
@@ -53,12 +64,13 @@ def describe(settings: Settings) -> Iterator[tuple[str, str, str, str]]:
     data = prepare(settings.data)
     engine = build(settings.model_copy(update={"data": data}), [], "")
     try:
-        for door in doors(engine):
+        for door in doors(engine, settings):
             for route in door.routes:
                 words = (route.endpoint.__doc__ or "").strip().splitlines()
                 guard = route.guard.kind.value if route.guard else "none"
                 if route.guard is not None and guard == "keyed":
                     guard = route.guard.right.name.lower()
-                yield door.prefix + route.path, route.method, guard, words[0] if words else ""
+                for path in door.paths(route):
+                    yield path, route.method, guard, words[0] if words else ""
     finally:
         engine.deps.store.close()

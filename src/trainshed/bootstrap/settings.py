@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -56,6 +56,19 @@ def default_data() -> Path:
     return Path(home) / "trainshed"
 
 
+def _also(name: str, other: str, default: Any, **more: Any) -> Any:
+    """A setting that the Orchestrator's document knows under a name of its own."""
+    alias = AliasChoices(f"TRAINSHED_{name.upper()}", other)
+    return Field(default=default, validation_alias=alias, **more)
+
+
+def _level(given: object) -> object:
+    """LOG_LEVEL is written in capitals elsewhere, and has more words."""
+    words = {"warn": "warning", "critical": "error", "fatal": "error"}
+    text = given.strip().lower() if isinstance(given, str) else given
+    return words.get(text, text) if isinstance(text, str) else text
+
+
 class Settings(BaseSettings):
     """The whole configuration; unknown names in the TOML file are errors."""
 
@@ -65,13 +78,14 @@ class Settings(BaseSettings):
         extra="ignore",
         env_nested_delimiter="__",
         use_attribute_docstrings=True,
+        populate_by_name=True,
     )
 
     data: Path = Field(default_factory=default_data)
     """Where everything is kept; made 0700."""
     listen: list[str] = ["127.0.0.1:8000", "127.0.0.1:5001"]
     """HOST:PORT, may be several; the first must be free."""
-    database: str | None = None
+    database: str | None = _also("database", "DATABASE_URL", default=None)
     """SQLAlchemy URL of PostgreSQL (`postgresql+psycopg://…`); default SQLite in `data`."""
     allow_remote: bool = False
     """Allow listening beyond loopback; put TLS in front."""
@@ -81,7 +95,9 @@ class Settings(BaseSettings):
     """Addresses whose X-Forwarded-* headers are believed."""
     public_url: str | None = None
     """The address users and jobs reach; default the first listener's."""
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_level)] = (
+        _also("log_level", "LOG_LEVEL", default="info")
+    )
     """How much the server says on standard error."""
     sign_up: Literal["auto", "open", "closed"] = "auto"
     """Who may register: `auto` is open on loopback only."""
@@ -119,6 +135,21 @@ class Settings(BaseSettings):
     """Checkpoints kept per job beside pinned ones."""
     admin_credits: int = 10_000
     """Credits the first admin is granted, as a visible entry."""
+    local_credits: int = Field(default=10_000, ge=0)
+    """Credits the built-in account `local` is granted once, as a visible entry: open mode spends
+    them."""
+    enable_api_auth: bool = _also("enable_api_auth", "ENABLE_API_AUTH", default=False)
+    """The Orchestrator's API needs a key; off, it is open on loopback (docs/orchestrator.md)."""
+    api_key: SecretStr | None = _also("api_key", "API_KEY", default=None)
+    """A key that acts as the account `local` on the Orchestrator's API."""
+    max_workers: int | None = _also("max_workers", "MAX_WORKERS", default=None, ge=1)
+    """Most jobs that run at once; default as many as fit."""
+    images: dict[str, str] = {}
+    """Container image → interpreter on this machine that stands for it (JSON)."""
+    orchestrator_backoff_s: float = Field(default=60.0, ge=0, le=3600)
+    """Wait before an Orchestrator job's first retry; it doubles each time, up to an hour."""
+    orchestrator_rate_limit_per_minute: int = Field(default=0, ge=0)
+    """Requests a principal may make per minute on the Orchestrator's API; 0 is no limit."""
     rate_limit_per_minute: int = 6000
     """Requests a principal may make per minute."""
     session_days: int = 7

@@ -100,6 +100,9 @@ def policy(settings: Settings, listen: list[Address], gpus: bool) -> Policy:
         presign_ttl_s=settings.presign_ttl_s,
         session_ttl_s=settings.session_days * 86_400,
         admin_grant_ucredits=settings.admin_credits * 1_000_000,
+        local_grant_ucredits=settings.local_credits * 1_000_000,
+        max_workers=settings.max_workers,
+        images=images(settings),
         first_uid=first_uid(settings.data),
         lease=LeaseTerms(settings.heartbeat_s, settings.lease_s),
     )
@@ -112,6 +115,18 @@ def first_uid(data: Path) -> int:
     whoever ends a job by its uid would end both.
     """
     return FIRST_UID + zlib.crc32(os.fsencode(os.path.realpath(data))) % UID_RANGES * UIDS_EACH
+
+
+def images(settings: Settings) -> dict[str, str]:
+    """Return which interpreter stands for which image.
+
+    Raises:
+        Refused: one is not a program on this machine.
+    """
+    for image, path in settings.images.items():
+        if not os.path.isabs(path) or not os.access(path, os.X_OK) or os.path.isdir(path):
+            raise Refused(f"images: {image!r} is mapped to {path!r}, which is no program here.")
+    return dict(settings.images)
 
 
 def pools(settings: Settings) -> list[Pool]:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route as RawRoute
@@ -61,14 +62,14 @@ def create_app(
     app.state.doors = every
     for door in every:
         for route in door.routes:
-            app.router.routes.append(_mount(hall, door, route))
+            for path in door.paths(route):
+                app.router.routes.append(_mount(hall, door, route, path))
     _handlers(app, every)
     app.add_middleware(Shell, hall=hall, doors=every)
     return app
 
 
-def _mount(hall: Hall, door: Door, route: Route) -> RawRoute | GuardedRoute:
-    path = door.prefix + route.path
+def _mount(hall: Hall, door: Door, route: Route, path: str) -> RawRoute | GuardedRoute:
     if not route.raw:
         return GuardedRoute(path, hall, door, route)
     made = RawRoute(path, guarded(hall, route), methods=[route.method], name=_name(route))
@@ -81,11 +82,12 @@ def _name(route: Route) -> str:
 
 
 def _handlers(app: FastAPI, doors: Sequence[Door]) -> None:
-    ordered = sorted(doors, key=lambda d: -len(d.prefix))
-    table = [(compile_path(d.prefix + r.path)[0], r.method) for d in doors for r in d.routes]
+    table = [
+        (compile_path(path)[0], r.method) for d in doors for r in d.routes for path in d.paths(r)
+    ]
 
     def answer(request: Request, error: TrainshedError) -> Response:
-        show = renderer(ordered, request.url.path)
+        show = renderer(doors, request.url.path)
         return show(error, request.state.request_id)
 
     async def expected(request: Request, error: Exception) -> Response:
@@ -142,7 +144,11 @@ def _front(doors: Sequence[Door], settings: HttpSettings) -> Door:
     async def front(request: Request) -> Response:
         if "text/html" in request.headers.get("accept", ""):
             return HTMLResponse(page)
-        return JSONResponse({"name": "Trainshed", "version": settings.version, "doors": cards})
+        deps = request.app.state.hall.deps
+        found = {"name": "Trainshed", "version": settings.version, "doors": cards}
+        for add in [d.front for d in doors if d.front is not None]:
+            found.update(await run_in_threadpool(add, deps))
+        return JSONResponse(found)
 
     async def openapi(request: Request) -> Response:
         path = request.url.path

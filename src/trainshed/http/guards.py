@@ -10,6 +10,7 @@ from typing import Any
 from trainshed.domain.errors import NotAllowed
 from trainshed.domain.people import Principal, Right
 from trainshed.http.problems import Renderer, render
+from trainshed.ports.deps import Deps
 
 #: The closed list of what is open to everyone, each with its reason. A route that says PUBLIC
 #: and is not here stops the server from starting.
@@ -22,17 +23,28 @@ PUBLIC_ROUTES: Mapping[tuple[str, str], str] = {
     ("POST", "/v1/register"): "register; closed unless the policy opens it",
     ("PUT", "/v1/signed/{token}"): "presigned: the URL is the credential",
     ("GET", "/v1/signed/{token}"): "presigned: the URL is the credential",
+    ("GET", "/orchestrator"): "health",
+    ("GET", "/orchestrator/"): "health",
+    ("GET", "/orchestrator/health"): "health",
+    ("GET", "/health"): "health, where its document prints it",
+    ("GET", "/orchestrator/openapi.json"): "documentation",
+    ("GET", "/orchestrator/docs"): "documentation",
+    ("GET", "/docs"): "documentation, where its document prints it",
+    ("GET", "/orchestrator/redoc"): "documentation",
+    ("GET", "/redoc"): "documentation, where its document prints it",
+    ("GET", "/orchestrator/static/{name}"): "scripts and styles of the documentation",
 }
 
 RUNNER_PREFIX = "/runner/"
 
 
 class Kind(enum.Enum):
-    """The four kinds of guard."""
+    """The kinds of guard. OPEN_LOCAL is KEYED, but in open mode also without a key (D15)."""
 
     KEYED = "keyed"
     OPERATOR = "operator"
     PUBLIC = "public"
+    OPEN_LOCAL = "open_local"
     RUNNER = "runner"
 
 
@@ -59,6 +71,8 @@ ADMIN = Guard(Kind.KEYED, Right.ADMIN)
 OPERATOR = Guard(Kind.OPERATOR, Right.ADMIN)
 PUBLIC = Guard(Kind.PUBLIC)
 RUNNER = Guard(Kind.RUNNER)
+OPEN_READ = Guard(Kind.OPEN_LOCAL, Right.READ)
+OPEN_WRITE = Guard(Kind.OPEN_LOCAL, Right.WRITE)
 JOB_READ = Guard(Kind.KEYED, Right.READ, job=True)
 
 
@@ -85,7 +99,12 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """One API vocabulary at one prefix. ``render`` shows its errors; ``title`` is for people."""
+    """One API vocabulary at one prefix. ``render`` shows its errors, ``error`` describes them in
+    OpenAPI; ``title`` is for people.
+
+    ``literal``: roots of paths that are served without the prefix too, as its document prints
+    them. ``strict`` refuses unknown query parameters. ``front`` adds to the JSON of ``GET /``.
+    """
 
     name: str
     prefix: str
@@ -94,6 +113,20 @@ class Door:
     render: Renderer = render
     docs: str | None = None
     listed: bool = True
+    literal: Sequence[str] = ()
+    strict: bool = True
+    error: Mapping[str, Any] | None = None
+    front: Callable[[Deps], Mapping[str, Any]] | None = None
+
+    def paths(self, route: Route) -> list[str]:
+        """Return where a route is served: under the prefix first."""
+        literal = any(below(route.path, root) for root in self.literal)
+        return [self.prefix + route.path, *([route.path] if literal else [])]
+
+
+def below(path: str, root: str) -> bool:
+    """Return whether ``path`` is ``root`` or lies below it."""
+    return path == root or path.startswith(root.rstrip("/") + "/")
 
 
 def check_doors(doors: Sequence[Door]) -> None:
@@ -106,12 +139,13 @@ def check_doors(doors: Sequence[Door]) -> None:
     wrong: list[str] = []
     for door in doors:
         for route in door.routes:
-            where = (route.method, door.prefix + route.path)
-            words = " ".join(where)
-            if where in seen:
-                wrong.append(f"{words} is declared twice")
-            seen.add(where)
-            wrong.extend(f"{words} {why}" for why in _wrong(route, *where))
+            for path in door.paths(route):
+                where = (route.method, path)
+                words = " ".join(where)
+                if where in seen:
+                    wrong.append(f"{words} is declared twice")
+                seen.add(where)
+                wrong.extend(f"{words} {why}" for why in _wrong(route, *where))
     if wrong:
         raise ValueError("; ".join(wrong))
 

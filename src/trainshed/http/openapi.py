@@ -57,8 +57,11 @@ def part(whole: Mapping[str, Any], door: Door) -> dict[str, Any]:
     """Return what of a combined document belongs to one door."""
     mine = copy.deepcopy(dict(whole))
     mine["info"]["title"] = door.title or door.name
+    cut = len(door.prefix) if door.literal else 0
     mine["paths"] = {
-        path: item for path, item in mine["paths"].items() if path.startswith(door.prefix + "/")
+        path[cut:]: item
+        for path, item in mine["paths"].items()
+        if path.startswith(door.prefix + "/")
     }
     return mine
 
@@ -77,11 +80,13 @@ def _describe(paths: dict[str, Any], door: Door, route: Route) -> None:
     operation = methods[route.method.lower()]
     assert route.guard is not None
     operation["security"] = [] if route.guard.kind is Kind.PUBLIC else [{n: []} for n in SCHEMES]
+    if route.guard.kind is Kind.OPEN_LOCAL:
+        operation["security"].append({})
     operation["x-guard"] = route.guard.kind.value
-    if route.guard.kind in (Kind.KEYED, Kind.OPERATOR):
+    if route.guard.kind in (Kind.KEYED, Kind.OPERATOR, Kind.OPEN_LOCAL):
         operation["x-right"] = route.guard.right.name.lower()
     operation["responses"].pop("422", None)
-    operation["responses"]["default"] = _ERROR
+    operation["responses"]["default"] = _ERROR if door.error is None else dict(door.error)
 
 
 def _path_parameters(path: str) -> list[dict[str, Any]]:

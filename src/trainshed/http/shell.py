@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from trainshed.domain.errors import TrainshedError
 from trainshed.http.errors import CrossSite, HostNotAllowed, InternalError
-from trainshed.http.guards import Door
+from trainshed.http.guards import Door, below
 from trainshed.http.hall import Hall
 from trainshed.http.problems import Renderer, render
 from trainshed.http.proxy import Origin, origin_of
@@ -43,7 +43,7 @@ class Shell:
     def __init__(self, app: ASGIApp, hall: Hall, doors: Sequence[Door]) -> None:
         """Stand around ``app``."""
         self.app, self.hall = app, hall
-        self._doors = sorted(doors, key=lambda d: -len(d.prefix))
+        self._doors = doors
         public = urlsplit(hall.deps.public_url).hostname
         names = [*LOOPBACK, *hall.settings.allowed_hosts, *([public] if public else [])]
         self._hosts = frozenset(n.lower() for n in names)
@@ -101,10 +101,8 @@ class Shell:
 
 def renderer(doors: Sequence[Door], path: str) -> Renderer:
     """Return how the door that a path belongs to shows errors (longest prefix first)."""
-    for door in doors:
-        if path == door.prefix or path.startswith(door.prefix.rstrip("/") + "/"):
-            return door.render
-    return render
+    faces = [(root, d) for d in doors for root in (d.prefix, *d.literal) if below(path, root)]
+    return max(faces, key=lambda face: len(face[0]))[1].render if faces else render
 
 
 def hostname(host: str) -> str:

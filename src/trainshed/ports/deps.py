@@ -20,7 +20,9 @@ from trainshed.ports.workload import Workload
 class Policy:
     """The operator's decisions that use cases obey; nearly every figure is a documented setting.
 
-    ``first_uid``: the job in slot n runs as uid ``first_uid + n`` when the server is root.
+    ``images``: image -> interpreter on this machine that stands for it. ``max_workers``: Attempts
+    that may live at once. ``first_uid``: the job in slot n runs as uid ``first_uid + n`` when the
+    server is root.
     """
 
     cpu_fallback: bool = False
@@ -40,6 +42,9 @@ class Policy:
     session_ttl_s: int = 7 * 86_400
     idempotency_ttl_s: int = 172_800
     admin_grant_ucredits: int = 10_000_000_000
+    local_grant_ucredits: int = 10_000_000_000
+    max_workers: int | None = None
+    images: Mapping[str, str] = field(default_factory=dict)
     first_uid: int = 200_000
     lease: LeaseTerms = field(default_factory=LeaseTerms)
 

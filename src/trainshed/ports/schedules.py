@@ -13,11 +13,11 @@ from trainshed.domain.schedule import Fire, Phase, Schedule
 
 @dataclass(frozen=True, slots=True)
 class ScheduleFilter:
-    """``dialect`` and ``phase`` narrow; None means all."""
+    """``dialect`` and ``phases`` narrow; None and empty mean all."""
 
     account_id: str
     dialect: str | None = None
-    phase: Phase | None = None
+    phases: tuple[Phase, ...] = ()
 
 
 class Schedules(Protocol):

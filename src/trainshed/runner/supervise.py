@@ -336,7 +336,8 @@ def _check_environment(job: Assignment) -> None:
     if kind == "default":
         return
     what = {
-        "image": "Container images need podman or docker on this machine, and neither is set up",
+        "image": "There is no container engine here to run the job's image: install podman"
+        " (apt-get install podman) or docker on this machine",
         "requirements": "Environments from a requirements file cannot be built on this machine",
     }.get(kind, f"The environment kind {kind!r} is unknown")
     raise launch.StartFailed(

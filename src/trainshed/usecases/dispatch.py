@@ -62,6 +62,8 @@ def lease(engine: Engine) -> list[Attempt]:
         seen.candidates, offers_of(deps), [use_of(a) for a in seen.live], engine.pools,
         seen.usage, seen.weights, now, deps.policy.cpu_fallback,
     )  # fmt: skip
+    if deps.policy.max_workers is not None:
+        placements = placements[: max(0, deps.policy.max_workers - len(seen.live))]
     if not placements:
         return []
     slots = _free_slots({a.slot for a in seen.live}, len(placements))

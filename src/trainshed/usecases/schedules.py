@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo
@@ -249,6 +249,21 @@ def fires(
         return tx.schedules.fires(schedule_id, before, limit)
 
     return deps.store.read(load)
+
+
+def public_ids(deps: Deps, dialect: str, schedule_ids: Sequence[str]) -> dict[str, str]:
+    """Return what a dialect calls each of its Schedules."""
+
+    def load(tx: Tx) -> dict[str, str]:
+        found = ((i, tx.records.public_id(dialect, "schedule", i)) for i in schedule_ids)
+        return {i: public for i, public in found if public is not None}
+
+    return deps.store.read(load)
+
+
+def schedule_of(deps: Deps, job_id: str) -> str | None:
+    """Return the id of the Schedule whose fire made a Job."""
+    return deps.store.read(lambda tx: tx.schedules.schedule_of(job_id))
 
 
 def owned(tx: Tx, principal: Principal, schedule_id: str) -> Schedule:

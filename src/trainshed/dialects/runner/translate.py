@@ -10,7 +10,7 @@ from typing import Any
 from trainshed.domain.artifact import Artifact, ArtifactKind, BlobRef, FileRef
 from trainshed.domain.attempt import Ending
 from trainshed.domain.errors import InvalidInput
-from trainshed.domain.job import Network
+from trainshed.domain.job import Environment, Network
 from trainshed.ports.deps import Policy
 from trainshed.ports.streams import Point
 from trainshed.usecases.attempts import Work
@@ -31,6 +31,11 @@ def to_assignment(
     log = [note] if note else []
     if spec.resources.gpus and not attempt.devices:
         log.append(FALLBACK_NOTE)
+    environment = spec.environment
+    mapped = policy.images.get(environment.value) if environment.kind == "image" else None
+    if mapped is not None:
+        log.append(f"Image {environment.value}: a local environment of this server stands for it.")
+        environment, python = Environment(), mapped
     return v1.Assignment(
         attempt_id=attempt.id,
         job_id=work.job.id,
@@ -41,7 +46,7 @@ def to_assignment(
         env=dict(env),
         inputs=[_file(path, ref, unpack) for path, ref, unpack in work.inputs],
         resume=_resume(work.resume),
-        environment={"kind": spec.environment.kind, "value": spec.environment.value},
+        environment={"kind": environment.kind, "value": environment.value},
         sandbox={
             "kind": "auto",
             "uid": policy.first_uid + attempt.slot,

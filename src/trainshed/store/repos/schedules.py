@@ -124,12 +124,14 @@ class SqlSchedules:
         self, where: ScheduleFilter, before: tuple[datetime, str] | None, skip: int, limit: int
     ) -> list[Schedule]:
         """Newest first."""
-        terms, values = ["s.account_id = ?"], [where.account_id]
-        for term, value in (("s.dialect = ?", where.dialect), (f"{PHASE} = ?", where.phase)):
-            if value is not None:
-                terms.append(term)
-                values.append(str(value))
-        given: list[Any] = [*values]
+        terms: list[str] = ["s.account_id = ?"]
+        given: list[Any] = [where.account_id]
+        if where.dialect is not None:
+            terms.append("s.dialect = ?")
+            given.append(where.dialect)
+        if where.phases:
+            terms.append(sql.inside(PHASE, len(where.phases)))
+            given += [phase.value for phase in where.phases]
         if before is not None:
             terms.append("(s.created_at, s.id) < (?, ?)")
             given += [micros(before[0]), before[1]]
