@@ -36,25 +36,28 @@ class Spawned:
     wrapped: bool
 
 
-def environment(job: Assignment, place: Workspace, library: str, tmp: str) -> dict[str, str]:
+def environment(
+    job: Assignment, place: Workspace, library: str, tmp: str, checkpoints: str = ""
+) -> dict[str, str]:
     """Return the job's environment: the documented names and its owner's, nothing of the
-    server's.
+    server's. ``checkpoints``: where the job sees its checkpoint directory.
     """
+    checkpoints = checkpoints or place.checkpoints
     fixed = {
         "TRAINSHED_JOB_ID": job.job_id,
         "TRAINSHED_ATTEMPT": str(job.number),
         "TRAINSHED_INPUT_DIR": place.work,
         "TRAINSHED_OUTPUT_DIR": place.output,
-        "TRAINSHED_CHECKPOINT_DIR": place.checkpoints,
+        "TRAINSHED_CHECKPOINT_DIR": checkpoints,
         "TRAINSHED_API_URL": job.api_url,
         "TRAINSHED_TOKEN": job.job_token,
-        "JOB_ID": job.job_id,
         "CUDA_VISIBLE_DEVICES": ",".join(job.devices),
     }
-    if job.resume is not None:
-        fixed["TRAINSHED_RESUME_FROM"] = place.resume
+    if job.resume is not None and job.resuming:
+        fixed["TRAINSHED_RESUME_FROM"] = resume_path(job, place, checkpoints)
     own = {
-        "CHECKPOINT_DIR": place.checkpoints,
+        "CHECKPOINT_DIR": checkpoints,
+        "JOB_ID": job.job_id,
         "HOME": place.tmp,
         "TMPDIR": tmp,
         "PATH": f"{os.path.dirname(job.python)}:{SYSTEM_PATH}",
@@ -68,10 +71,23 @@ def environment(job: Assignment, place: Workspace, library: str, tmp: str) -> di
     return {name: value for name, value in out.items() if name and "=" not in name}
 
 
+def resume_path(job: Assignment, place: Workspace, checkpoints: str) -> str:
+    """Return where the job sees what it resumes from: a volume begins with it."""
+    return checkpoints if job.volume else place.resume
+
+
+def command(job: Assignment, place: Workspace, checkpoints: str) -> list[str]:
+    """Return the command, with the flag that its owner's script resumes by, if it resumes."""
+    if job.resume is None or not job.resuming or not job.resume_flag:
+        return job.command
+    return [*job.command, job.resume_flag, resume_path(job, place, checkpoints)]
+
+
 def resolve(
-    job: Assignment, place: Workspace, path: str, visible: Sequence[str] | None
-) -> list[str]:
-    """Return the command with its program's full path.
+    job: Assignment, place: Workspace, path: str, visible: Sequence[str] | None,
+    checkpoints: str = "",
+) -> list[str]:  # fmt: skip
+    """Return the command with its program's full path, as ``command`` says.
 
     ``visible``: what the sandbox shows, or None if it shows everything.
 
@@ -99,7 +115,7 @@ def resolve(
             f"{name!r} is not executable; start it with its interpreter, for example "
             f"'python {name}', or make it executable before it is uploaded."
         )
-    return [found, *job.command[1:]]
+    return [found, *command(job, place, checkpoints or place.checkpoints)[1:]]
 
 
 def start(

@@ -13,6 +13,7 @@ import select
 import threading
 import time
 import zlib
+from dataclasses import replace
 
 from trainshed.runner import etc, launch, report, workspace
 from trainshed.runner.client import Abandoned, Answer, Changed, Client, Stale, persist
@@ -20,7 +21,7 @@ from trainshed.runner.collect import CollectFailed, Collector, is_empty
 from trainshed.runner.config import SYSTEM_DIRS, Config, prefixes
 from trainshed.runner.limits import Cgroup, create
 from trainshed.runner.orders import Correspondence, Mailbox
-from trainshed.runner.sandboxes import Box, Choice, Unreachable, bare, choose
+from trainshed.runner.sandboxes import Box, Choice, Unreachable, bare, bwrap, choose
 from trainshed.runner.ship import Shipper, Tail
 from trainshed.runner.snapshots import Snapshots
 from trainshed.runner.system import monotonic, start_time, write_durably
@@ -151,18 +152,21 @@ class Supervisor:
             choice = choose(config.host, job.sandbox, self._reachable(), uid)
         except Unreachable as error:
             raise launch.StartFailed(str(error)) from error
-        self.place = workspace.create(self.root, choice.uid, job.resume is not None)
+        resuming = job.resume is not None and not job.volume
+        self.place = workspace.create(self.root, choice.uid, resuming)
         self._open_logs(choice)
         _check_environment(job)
         inputs = {"inputs": job.inputs, "resume": job.resume}
-        workspace.fetch_all(self.client, self.place, inputs, choice.uid, self._fetching)
+        into = self.place.checkpoints if job.volume else self.place.resume
+        workspace.fetch_all(self.client, self.place, inputs, choice.uid, self._fetching, into)
         box = self._box(choice)
+        shown = box.mounts[0][1] if box.mounts else self.place.checkpoints
         tmp = "/tmp" if choice.kind == "bwrap" else self.place.tmp  # noqa: S108
-        env = launch.environment(job, self.place, config.library, tmp)
+        env = launch.environment(job, self.place, config.library, tmp, shown)
         visible = None
         if choice.kind == "bwrap":
             visible = [*SYSTEM_DIRS, *box.readable, *box.writable]
-        command = launch.resolve(job, self.place, env["PATH"], visible)
+        command = launch.resolve(job, self.place, env["PATH"], visible, shown)
         in_namespace = choice.kind == "bwrap"
         self.group = create(config.groups, job.attempt_id, job.limits, in_namespace)
         prepared_ms = int((monotonic() - self._began) * 1000)
@@ -195,11 +199,11 @@ class Supervisor:
             self.say("Network: none; egress is not available in this sandbox.")
         extra = [str(path) for path in job.sandbox.get("read_only") or []]
         writable = [place.work, place.output, place.checkpoints, place.job]
-        if job.resume is not None:
+        if job.resume is not None and not job.volume:
             writable.append(place.resume)
         if choice.kind == "bwrap":
             etc.prepare(config.data, choice.uid)
-        return Box(
+        made = Box(
             work=place.work,
             tmp=place.tmp,
             writable=tuple(writable),
@@ -210,6 +214,9 @@ class Supervisor:
             hidden=config.data,
             etc=etc.folder(config.data),
         )
+        if job.volume and choice.kind == "bwrap" and bwrap.can_show(made, job.volume):
+            return replace(made, mounts=((place.checkpoints, job.volume),))
+        return made
 
     def _open_logs(self, choice: Choice) -> None:
         out = workspace.open_log(f"{self.root}/stdout.log", choice.uid)

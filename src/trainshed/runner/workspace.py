@@ -115,9 +115,10 @@ def open_log(path: str, uid: int | None) -> int:
 
 def fetch_all(
     client: Client, place: Workspace, wanted: Mapping[str, Any], uid: int | None,
-    go_on: Callable[[int], bool],
+    go_on: Callable[[int], bool], resume_into: str = "",
 ) -> None:  # fmt: skip
-    """Download inputs and resume files, verified, below the working and the resume directory.
+    """Download inputs and resume files, verified, below the working and the resume directory (or
+    ``resume_into``).
 
     ``go_on`` is asked before each, with its size in bytes.
 
@@ -129,7 +130,7 @@ def fetch_all(
     resume = wanted.get("resume") or {}
     sets = (
         ("inputs", wanted["inputs"], place.work),
-        ("resume", resume.get("files", []), place.resume),
+        ("resume", resume.get("files", []), resume_into or place.resume),
     )
     for name, items, base in sets:
         for index, item in enumerate(items):

@@ -204,6 +204,7 @@ def _check(deps: Deps, command: SubmitJob) -> _Checked:
     _check_env(command.env)
     _check_environment(spec.environment)
     _check_name(command.name)
+    _check_volume(spec.checkpoint_path)
     _check_paths(spec)
     pool = billing.asked_pool(deps.pools, spec.resources)
     offers = offers_of(deps)
@@ -253,6 +254,15 @@ def _check_environment(environment: Environment) -> None:
             f"environment.kind {environment.kind!r} is not available on this server; use 'default'"
             " (the server's own interpreter and packages).",
             field="environment.kind",
+        )
+
+
+def _check_volume(path: str) -> None:
+    plain = len(path) <= 1024 and path.isprintable()
+    if not plain or ".." in path.split("/") or (path and not path.strip("/.")):
+        raise InvalidInput(
+            "checkpoint_path must be a path such as /checkpoints/resnet50, without '..'.",
+            field="checkpoint_path",
         )
 
 

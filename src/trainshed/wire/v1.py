@@ -57,7 +57,11 @@ class Assignment(Message):
 
     ``inputs``: [{"path", "size_bytes", "sha256", "md5", "unpack", "executable"}], put at ``path``
     in the workspace. ``env``: the user's variables, decrypted (never logged). ``resume``: null or
-    {"artifact_id", "step", "files": [same shape]}, put below the resume directory.
+    {"artifact_id", "step", "files": [same shape]}, put below the resume directory. ``volume``: a
+    path at which the checkpoint directory is shown where the sandbox can, or ""; the files of
+    ``resume`` then lie in the checkpoint directory from the start. ``resume_flag``: appended to the
+    command with the path of what it resumes from, or "". ``resuming``: False when ``resume`` is
+    only what the volume held before a Job's first Attempt.
     ``sandbox``: {"kind": "auto"|"bwrap"|"bare", "uid": int|null, "network": "host"|"none",
     "minimum": "none"|"partial"|"strong", "read_only": [host paths]}.
     ``limits``: {"millicpus", "memory_bytes", "max_runtime_ms", "log_bytes", "disk_bytes", "pids"}.
@@ -83,6 +87,9 @@ class Assignment(Message):
     checkpoint_every_s: float | None = None
     system_log: list[str] = field(default_factory=list)
     api_url: str = ""
+    volume: str = ""
+    resume_flag: str = ""
+    resuming: bool = True
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,9 @@ def to_assignment(
         heartbeat_s=policy.lease.heartbeat_s,
         system_log=log,
         api_url=api_url,
+        volume=spec.checkpoint_path,
+        resume_flag=spec.resume_flag,
+        resuming=work.resuming,
     )
 
 

@@ -38,7 +38,8 @@ class Box:
     """What one job may see. ``writable`` and ``readable`` are host paths, the same inside.
 
     ``work``: the working directory. ``tmp``: also shown as /tmp where there is a mount namespace.
-    ``hidden``: the data directory. ``etc``: what is shown as /etc.
+    ``hidden``: the data directory. ``etc``: what is shown as /etc. ``mounts``: (host path, path
+    inside) of what is shown, writable, under another name.
     """
 
     work: str
@@ -50,6 +51,7 @@ class Box:
     gpus: bool = False
     hidden: str = ""
     etc: str = "/etc"
+    mounts: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
