@@ -3,9 +3,12 @@
 # says what the tests will skip. Never fails: a test without its program skips with the reason.
 set -euo pipefail
 
-declare -A package=([bwrap]=bubblewrap)
-declare -A purpose=([bwrap]="jobs run without a sandbox; the isolation tests are skipped")
-wanted=(bwrap)
+declare -A package=([bwrap]=bubblewrap [chromium]=chromium)
+declare -A purpose=(
+    [bwrap]="jobs run without a sandbox; the isolation tests are skipped"
+    [chromium]="the pages are not seen in a browser; those tests are skipped"
+)
+wanted=(bwrap chromium)
 
 absent=()
 for program in "${wanted[@]}"; do

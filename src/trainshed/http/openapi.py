@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -63,7 +65,24 @@ def part(whole: Mapping[str, Any], door: Door) -> dict[str, Any]:
         for path, item in mine["paths"].items()
         if path.startswith(door.prefix + "/")
     }
+    schemas = mine["components"]["schemas"]
+    mine["components"]["schemas"] = {n: schemas[n] for n in _used(mine["paths"], schemas)}
     return mine
+
+
+def _used(paths: Mapping[str, Any], schemas: Mapping[str, Any]) -> list[str]:
+    """Return the names of the schemas that ``paths`` refer to, directly or through others."""
+    found: set[str] = set()
+    pending = _refs(paths)
+    while pending - found:
+        name = min(pending - found)
+        found.add(name)
+        pending |= _refs(schemas.get(name, {}))
+    return sorted(found & set(schemas))
+
+
+def _refs(value: Any) -> set[str]:
+    return set(re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(value)))
 
 
 def _describe(paths: dict[str, Any], door: Door, route: Route) -> None:
