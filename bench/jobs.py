@@ -14,7 +14,10 @@ from pathlib import Path
 
 from tests.support.server import Api, Server, eventually
 
-from bench.rows import Row, percentile
+from bench.rows import PLACE, Row, percentile
+from trainshed.runner import etc, template, workspace
+from trainshed.runner.config import prefixes
+from trainshed.runner.sandboxes import Box, bwrap
 
 WORKERS = 2
 
@@ -29,6 +32,29 @@ def bare(argv: list[str], n: int) -> float:
     with ThreadPoolExecutor(WORKERS) as pool:
         list(pool.map(one, range(n)))
     return n / (time.perf_counter() - begin)
+
+
+def sandboxed(argv: list[str], n: int) -> float | None:
+    """Return processes per second inside the sandbox of a job, with nothing of Trainshed around.
+
+    The very arguments a runner builds (bwrap, then setpriv as root): no job of level ``strong``
+    can be faster. None where that sandbox does not work.
+    """
+    host = template.find_host()
+    if not host.bwrap_works:
+        return None
+    with tempfile.TemporaryDirectory(prefix="trainshed-bench-", dir=PLACE) as data:
+        Path(data, "run").mkdir()
+        etc.build(data)
+        uid = 200_000 if host.root else None
+        place = workspace.create(data, uid, resuming=False)
+        box = Box(
+            work=place.work, tmp=place.tmp,
+            writable=(place.work, place.output, place.checkpoints, place.job),
+            readable=prefixes(sys.executable), uid=uid, network=True, hidden=data,
+            etc=etc.folder(data),
+        )  # fmt: skip
+        return bare(bwrap.arguments(host, box, argv), n)
 
 
 def through(api: Api, argv: list[str], n: int) -> float:
@@ -115,6 +141,11 @@ def rows(server: Server, n: int, venv: Path) -> list[Row]:
         floor = bare(floor_argv, n)
         rate = through(api, mine, n)
         out.append(Row(name, rate, "jobs/s", floor, "bare spawn/s", target))
+    limit = sandboxed(python, n)
+    if limit is not None:
+        what = "the same program in the same sandbox"
+        out.append(Row(what, limit, "spawns/s", floor, "bare spawn/s", 0.0))
+        out.append(Row("no-op jobs against that sandbox", rate, "jobs/s", limit, "spawns/s", 0.0))
     peer = rq(n, venv)
     if peer is not None:
         out.append(Row("no-op jobs against RQ", rate, "jobs/s", peer, "RQ jobs/s", 1.4))

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+#: Not below /tmp: a job has a /tmp of its own, and a data directory under there must first be
+#: made again inside it. Nobody keeps their data so.
+PLACE = "/var/tmp"
+
 
 @dataclass(frozen=True)
 class Row:

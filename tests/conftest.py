@@ -6,7 +6,13 @@ import itertools
 import os
 from collections.abc import Callable, Iterator
 
+import hypothesis
 import pytest
+from tests.support import images
+
+#: A busy machine is no failure of an example; the suite has its own time limit.
+hypothesis.settings.register_profile("trainshed", deadline=None)
+hypothesis.settings.load_profile("trainshed")
 
 _numbers = itertools.count(1)
 
@@ -23,6 +29,21 @@ def pg_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[],
     ).get_server(tmp_path_factory.mktemp("pg") / "data", cleanup_mode="stop")
     yield lambda: _fresh(server.get_uri(), server.get_uri("{}"))
     server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def containers() -> Iterator[images.Engine]:
+    """Yield podman with images of our own; every server and runner started meanwhile uses it.
+
+    Skips with the reason where no container can run, except where that must not be.
+    """
+    why = images.missing()
+    if why:
+        assert os.environ.get("TRAINSHED_REQUIRE_CONTAINERS") != "1", why
+        pytest.skip(why)
+    with images.engine() as one, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CONTAINERS_STORAGE_CONF", str(one.storage))
+        yield one
 
 
 def _fresh(admin: str, template: str) -> str:

@@ -3,12 +3,22 @@
 # says what the tests will skip. Never fails: a test without its program skips with the reason.
 set -euo pipefail
 
-declare -A package=([bwrap]=bubblewrap [chromium]=chromium)
+declare -A package=(
+    [bwrap]=bubblewrap [slirp4netns]=slirp4netns [ip]=iproute2
+    [podman]=podman [runc]=runc [busybox]=busybox-static [catatonit]=catatonit
+    [chromium]=chromium
+)
 declare -A purpose=(
     [bwrap]="jobs run without a sandbox; the isolation tests are skipped"
+    [slirp4netns]="jobs that may only lead out have no network; its tests are skipped"
+    [ip]="jobs that may only lead out have no network; its tests are skipped"
+    [podman]="the tests of containers are skipped"
+    [runc]="podman cannot run containers where control groups are of both versions"
+    [busybox]="no image can be built; the tests of containers are skipped"
+    [catatonit]="containers run without an init of their own"
     [chromium]="the pages are not seen in a browser; those tests are skipped"
 )
-wanted=(bwrap chromium)
+wanted=(bwrap slirp4netns ip podman runc busybox catatonit chromium)
 
 absent=()
 for program in "${wanted[@]}"; do

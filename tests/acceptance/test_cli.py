@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.server import Server
+from tests.support.server import Server, running
 
 TRAINSHED = str(Path(sys.executable).parent / "trainshed")
 TRAIN = """
@@ -63,6 +63,66 @@ def test_login_run_list_download(server: Server, tmp_path: Path) -> None:
     code, out, _ = cli(tmp_path, "jobs", "show", job["id"])
     assert code == 0
     assert "SUCCEEDED" in out
+    assert "1 CPU, 1.0 GiB, pool local-cpu" in out
+    assert "model.txt" in out
+
+
+def log_in(home: Path, server: Server) -> None:
+    who = server.credentials
+    name = ("--username", who["username"], "--password-stdin", "--scope", "admin")
+    scopes = ("--scope", "read", "--scope", "write")
+    given = who["password"] + "\n"
+    code, _, err = cli(home, "login", server.url, *name, *scopes, given=given)
+    assert (code, err) == (0, "")
+
+
+def test_a_new_login_ends_the_former_key(server: Server, tmp_path: Path) -> None:
+    def keys(home: Path) -> set[str]:
+        found = json.loads(cli(home, "keys", "list", "--json")[1])
+        return {key["id"] for key in found if key["name"].startswith("trainshed login on")}
+
+    one, other = tmp_path / "one", tmp_path / "other"
+    for home in (one, other):
+        home.mkdir()
+        log_in(home, server)
+    before = keys(one)
+    log_in(one, server)
+    after = keys(one)
+    assert len(before) == len(after)
+    assert len(before & after) == len(before) - 1, "its own former key alone is gone"
+    assert cli(other, "whoami")[0] == 0
+    made = json.loads(cli(one, "keys", "create", "mine", "--json")[1])
+    args = ("login", server.url, "--api-key", "-")
+    assert cli(one, *args, given=made["secret"] + "\n")[0] == 0
+    log_in(one, server)
+    listed = json.loads(cli(one, "keys", "list", "--json")[1])
+    assert made["id"] in [key["id"] for key in listed], "a key that no login made is left"
+
+
+def test_a_second_person_changes_what_jobs_may(tmp_path: Path) -> None:
+    with running(tmp_path / "data") as server:
+        log_in(tmp_path, server)
+        create = ("users", "create", "--password-stdin")
+        code, _, err = cli(tmp_path, *create, "bob", given="a-long-password-of-bob\n")
+        assert code == 0, err
+        assert "jobs that start from now on get no network" in err
+        code, _, err = cli(tmp_path, *create, "eve", given="a-long-password-of-eve\n")
+        assert (code, err) == (0, ""), "said once"
+
+
+def test_wrong_settings_are_usage_errors(tmp_path: Path) -> None:
+    config = tmp_path / "bad.toml"
+    config.write_text("lease_s = -1\n")
+    for args, said in (
+        (("--listen", "nonsense"), "HOST:PORT"),
+        (("--config", str(config)), "lease_s"),
+        (("--no-such-option",), "--no-such-option"),
+    ):
+        code, out, err = cli(tmp_path, "up", "--data", str(tmp_path / "data"), *args)
+        assert (code, out) == (2, ""), err
+        assert said in err
+        assert "Traceback" not in err
+    assert not (tmp_path / "data").exists()
 
 
 def test_exit_codes(server: Server, tmp_path: Path) -> None:

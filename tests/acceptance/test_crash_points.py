@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
 import pytest
 from tests.support.server import Api, Server, doctor, eventually, stop_leftovers
+from tests.support.sink import Sink, sinking
 
 from trainshed.bootstrap import server as _  # noqa: F401  imports, and so registers, every point
 from trainshed.ports import crash
+
+OPEN = {"TRAINSHED_OUTBOUND_ALLOW": '["127.0.0.0/8"]'}
+
+
+@pytest.fixture
+def sink() -> Iterator[Sink]:
+    with sinking() as made:
+        yield made
 
 
 def points() -> list[str]:
@@ -23,12 +33,14 @@ def test_there_are_points_in_every_wing_that_writes() -> None:
 
 
 @pytest.mark.parametrize("point", points())
-def test_crash_and_recovery(point: str, tmp_path: Path) -> None:
-    server = Server(tmp_path / "data").start()
+def test_crash_and_recovery(point: str, tmp_path: Path, sink: Sink) -> None:
+    server = Server(tmp_path / "data", **OPEN).start()
     try:
         api = Api(server)
         first = api.python("print('before')")
         api.wait(first)
+        hook = {"name": "all", "url": sink.url("/ok"), "events": ["job.succeeded"]}
+        api.ok(api.http.post("/v1/webhooks", json=hook))
         server.stop()
         server.env["TRAINSHED_CRASHPOINT"] = point
         acknowledged = [first]
@@ -52,6 +64,12 @@ def test_crash_and_recovery(point: str, tmp_path: Path) -> None:
         api = Api(server)
         for job_id in acknowledged:
             assert api.wait(job_id, timeout_s=60)["state"] == "SUCCEEDED"
+        told = set(acknowledged[1:])
+        eventually(
+            lambda: told <= {g.event["data"]["job_id"] for g in sink.got}, 50, "every end is told"
+        )
+        by_event = {(g.event["data"]["seq"], g.id) for g in sink.got}
+        assert len(by_event) == len({seq for seq, _ in by_event}), "a repeat keeps its id"
         assert doctor(server) == []
     finally:
         server.kill()

@@ -5,13 +5,20 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tests.support.deps import make_channels
 
 from trainshed.blobs.local import LocalBlobs
 from trainshed.bootstrap import registry
 from trainshed.executors.process.executor import ProcessExecutor
-from trainshed.testing.conformance import check_blobs, check_executor, check_workload
+from trainshed.testing.conformance import (
+    check_blobs,
+    check_channel,
+    check_executor,
+    check_workload,
+)
 from trainshed.testing.fakes import FakeExecutor, MemoryBlobs
 
 
@@ -48,6 +55,19 @@ def test_planning_is_light(name: str) -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+#: What each channel is given to keep, and a destination at which nobody answers.
+CHANNELS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "webhook": ({"url": "https://example.org/in"}, {"url": "http://127.0.0.1:9/"}),
+    "slack": ({"url": "https://hooks.slack.com/T/B/secret"}, {"url": "http://127.0.0.1:9/"}),
+    "email": ({"to": ["a@example.org"]}, {"to": ["b@example.org"]}),
+}
+
+
+@pytest.mark.parametrize("name", sorted(registry.discover("channels")))
+def test_channels(name: str) -> None:
+    check_channel(name, make_channels()[name], *CHANNELS[name])
 
 
 def test_local_blobs(tmp_path: Path) -> None:

@@ -303,10 +303,10 @@ def test_unknown_token_starts_nothing(place: Shed) -> None:
 
 
 def test_environment_kinds_that_are_missing(place: Shed) -> None:
-    attempt = place.run(["true"], environment={"kind": "image", "value": "x"})
+    attempt = place.run(["true"], environment={"kind": "other", "value": "x"})
     assert attempt.finished is not None
     assert attempt.finished["cause"] == "environment"
-    assert "podman" in attempt.finished["message"]
+    assert "'other' is unknown" in attempt.finished["message"]
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root to have another uid")

@@ -8,7 +8,7 @@ import datetime
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,13 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from trainshed.blobs.local import LocalBlobs
+from trainshed.bootstrap import registry
 from trainshed.bootstrap.bus import LoopBus
 from trainshed.bootstrap.clock import SystemClock, SystemIds
 from trainshed.bootstrap.secrets import FileSecrets
+from trainshed.channels.outbound import GuardedHttp
 from trainshed.dialects.native import door
+from trainshed.domain import outbound
 from trainshed.domain.artifact import Artifact, ArtifactKind, BlobRef, FileRef
 from trainshed.domain.attempt import Attempt
 from trainshed.domain.people import Principal
@@ -29,6 +32,7 @@ from trainshed.domain.resources import Pool
 from trainshed.domain.states import AttemptState
 from trainshed.http.app import create_app
 from trainshed.http.hall import ADDRESS, STANDARD, HttpSettings
+from trainshed.ports.channel import Channel, Mail, Surroundings
 from trainshed.ports.deps import Deps, Policy
 from trainshed.ports.views import KeyView
 from trainshed.store.engine import open_store
@@ -42,6 +46,8 @@ POOLS = (
     Pool("local-cpu", None, 0, 1_000_000),
     Pool("a100", "a100", 80 * 1024**3, 50_000_000, 1_000_000, 1_000_000),
 )
+#: Nobody listens there.
+MAIL = Mail("127.0.0.1", 9, "shed@example.org")
 #: Plenty for a test that walks every route.
 NO_LIMITS: Mapping[str, int] = {STANDARD: 0, ADDRESS: 0}
 
@@ -154,6 +160,23 @@ class World:
         writer.write(data)
         return writer.commit()
 
+    def webhook(self, person: Person) -> tuple[str, str]:
+        """Make a webhook and a test delivery of it; return both ids."""
+        body = {"name": "hook", "url": "http://127.0.0.1:9/", "events": ["*"]}
+        made = self.client.post("/v1/webhooks", json=body, headers=person.headers)
+        assert made.status_code == 201, made.text
+        hook = str(made.json()["id"])
+        told = self.client.post(f"/v1/webhooks/{hook}/test", headers=person.headers)
+        assert told.status_code == 202, told.text
+        return hook, str(told.json()["id"])
+
+    def channel(self, person: Person) -> str:
+        """Make an e-mail channel."""
+        body = {"channel": "email", "name": "mail", "to": ["a@example.org"], "events": ["job.*"]}
+        made = self.client.post("/v1/channels", json=body, headers=person.headers)
+        assert made.status_code == 201, made.text
+        return str(made.json()["id"])
+
     def upload(self, person: Person, path: str, data: bytes) -> str:
         """Send a file over HTTP."""
         body = {"path": path, "size_bytes": len(data)}
@@ -162,6 +185,14 @@ class World:
         put = self.client.put(made.json()["url"], content=data)
         assert put.status_code == 201, put.text
         return str(made.json()["id"])
+
+
+def make_channels(
+    allow: Sequence[str] = ("127.0.0.0/8",), mail: Mail | None = None
+) -> dict[str, Channel]:
+    """Return every channel; loopback is allowed unless ``allow`` says otherwise."""
+    around = Surroundings(GuardedHttp(outbound.rules(allow, [80, 443], [])), mail or MAIL, BASE)
+    return {name: registry.load(m)(around) for name, m in registry.discover("channels").items()}
 
 
 def make_deps(folder: Path, policy: Policy | None = None) -> tuple[Deps, MovedClock, FakeExecutor]:
@@ -180,6 +211,7 @@ def make_deps(folder: Path, policy: Policy | None = None) -> tuple[Deps, MovedCl
         policy=policy or Policy(min_free_bytes=0, sign_up_open=True),
         runner_url="unix:/nowhere",
         public_url=BASE,
+        channels=make_channels(),
     )
     return deps, clock, executor
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
+from tests.support.deps import make_channels
+
 from trainshed.blobs.local import LocalBlobs
 from trainshed.bootstrap.secrets import FileSecrets
 from trainshed.domain.ledger import GRANTS, Unit, transfer
@@ -95,6 +97,7 @@ def make_engine(
         pools=POOLS,
         policy=policy,
         runner_url="unix:/nowhere",
+        channels=make_channels(),
     )
     return Engine(deps, Leases(policy.lease)), clock, executor
 

@@ -36,6 +36,8 @@ def create(engine: Engine, settings: Settings, lifespan: Lifespan | None) -> Fas
         allowed_hosts=settings.allowed_hosts,
         trusted_proxies=settings.trusted_proxies,
         max_body_bytes=settings.max_body_bytes,
+        max_open=settings.max_open_requests,
+        max_working=settings.max_working_requests,
         rate_limits={
             STANDARD: limit,
             ADDRESS: max(limit // 10, 60),
@@ -64,7 +66,7 @@ def describe(settings: Settings) -> Iterator[tuple[str, str, str, str]]:
     data = prepare(settings.data)
     engine = build(settings.model_copy(update={"data": data}), [], "")
     try:
-        for door in doors(engine, settings):
+        for door in create(engine, settings, None).state.doors:
             for route in door.routes:
                 words = (route.endpoint.__doc__ or "").strip().splitlines()
                 guard = route.guard.kind.value if route.guard else "none"

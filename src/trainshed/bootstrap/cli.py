@@ -34,21 +34,35 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 
 
 def _settings(**given: Any) -> Any:
+    from pydantic import ValidationError
+    from pydantic_settings import SettingsError
+
     from trainshed.bootstrap.settings import load
 
     if given.get("listen") == ():
         given["listen"] = None
-    return load(**given)
+    try:
+        return load(**given)
+    except ValidationError as error:  # what was given is not repeated: it may be a password
+        first = error.errors(include_input=False, include_url=False)[0]
+        name = ".".join(str(p) for p in first["loc"])
+        raise click.UsageError(f"The setting {name} is wrong: {first['msg']}.") from None
+    except (SettingsError, ValueError, OSError) as error:
+        raise click.UsageError(f"The settings cannot be read: {error}.") from None
 
 
 @contextlib.contextmanager
 def _explained() -> Iterator[None]:
-    """End with one line on standard error where the server's own words say what is wrong."""
-    from trainshed.bootstrap.wiring import Refused
+    """End with one line on standard error where the server's own words say what is wrong: status
+    2 if a setting is, else 1.
+    """
+    from trainshed.bootstrap.wiring import BadSetting, Refused
     from trainshed.domain.errors import TrainshedError
 
     try:
         yield
+    except BadSetting as error:
+        raise click.UsageError(str(error)) from error
     except (Refused, TrainshedError) as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)

@@ -36,7 +36,16 @@ def verify(settings: Settings) -> list[str]:
 
 def machine(settings: Settings) -> list[Line]:
     """Return findings about this machine and the data directory."""
-    return [_python(), _sqlite(), _sandbox(), _cgroups(), _disk(settings), *_offers(settings)]
+    return [
+        _python(),
+        _sqlite(),
+        _sandbox(),
+        _network(),
+        _containers(settings),
+        _cgroups(),
+        _disk(settings),
+        *_offers(settings),
+    ]
 
 
 def _python() -> Line:
@@ -56,12 +65,35 @@ def _sqlite() -> Line:
     return Line("note", "SQLite", version, f"{advice} pip install 'trainshed[sqlite-latest]'.")
 
 
+def _network() -> Line:
+    absent = [name for name in ("slirp4netns", "ip") if shutil.which(name) is None]
+    if os.getuid() == 0 and not absent:
+        return Line("ok", "job network", "egress")
+    why = f"{' and '.join(absent)} not installed" if absent else "not run as root"
+    advice = "Once several people share the server its jobs have no network."
+    return Line("note", "job network", f"no egress: {why}", advice)
+
+
 def _sandbox() -> Line:
     found = shutil.which("bwrap")
     if found:
         return Line("ok", "sandbox", "bubblewrap: jobs run in namespaces of their own")
     level = "own uid, no namespaces" if os.geteuid() == 0 else "none"
     return Line("note", "sandbox", level, "Install bubblewrap to isolate jobs from the server.")
+
+
+def container_engine(settings: Settings) -> str | None:
+    """Return the program that would run jobs that name an image, by its name."""
+    asked = settings.container_engine
+    names = ("podman", "docker") if asked == "auto" else (asked,)
+    return next((name for name in names if shutil.which(name)), None)
+
+
+def _containers(settings: Settings) -> Line:
+    found = container_engine(settings)
+    if found is None:
+        return Line("note", "containers", "none", "Install podman to run jobs that name an image.")
+    return Line("ok", "containers", f"{found}: jobs may name an image")
 
 
 def _cgroups() -> Line:

@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 
 #: Anything that looks like one of our secrets, wherever it turns up.
-_SECRET = re.compile(r"\b(ts_|tsr_|tsj_|ses_|mdlm_)[A-Za-z0-9_\-]{12,}|\b[0-9a-f]{64}\b")
+_SECRET = re.compile(r"\b(ts_|tsr_|tsj_|ses_|mdlm_|whsec_)[A-Za-z0-9_\-+/]{12,}=*|\b[0-9a-f]{64}\b")
 _NAMES = frozenset({"password", "secret", "token", "authorization", "api_key", "env"})
 
 

@@ -10,10 +10,12 @@ from typing import Any, TypeVar
 
 import structlog
 
+from trainshed.bootstrap.courier import Courier
 from trainshed.domain.attempt import Attempt
 from trainshed.domain.errors import TrainshedError
 from trainshed.domain.states import AttemptState
 from trainshed.usecases import dispatch, firing, housekeeping, reap, schedules
+from trainshed.usecases.deliveries import Words
 from trainshed.usecases.engine import Engine
 
 T = TypeVar("T")
@@ -35,14 +37,15 @@ class Loops:
     again.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        """Nothing runs before ``start``."""
+    def __init__(self, engine: Engine, words: Mapping[str, Words] | None = None) -> None:
+        """Nothing runs before ``start``. ``words``: how dialects tell events, by dialect."""
         self._engine = engine
         self._threads = ThreadPoolExecutor(LAUNCHERS + 3, thread_name_prefix="engine")
         self._tasks: list[asyncio.Task[None]] = []
         self._short = False
         self._latest: datetime | None = None
         self._handles: dict[str, Mapping[str, object]] = {}
+        self._courier = Courier(engine.deps, self._run, words)
 
     async def start(self) -> int:
         """Take over what runs, then start; return how many Attempts were taken over."""
@@ -50,7 +53,10 @@ class Loops:
         for attempt in taken:
             if attempt.state is AttemptState.LEASED:
                 self._threads.submit(self._launch, attempt)
-        for loop in (self._dispatch, self._look, self._house, self._fire):
+        out = self._courier
+        for loop in (
+            self._dispatch, self._look, self._house, self._fire, out.fan_out, out.send,
+        ):  # fmt: skip
             name = loop.__name__.strip("_")
             self._tasks.append(asyncio.create_task(self._forever(name, loop), name=name))
         return len(taken)
@@ -60,6 +66,7 @@ class Loops:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._courier.stop()
         await asyncio.to_thread(self._threads.shutdown, True)
         await asyncio.to_thread(self._save)
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import resource
 import signal
 import socket
 import sys
@@ -20,7 +21,9 @@ from starlette.applications import Starlette
 
 from trainshed.bootstrap import apps, logs
 from trainshed.bootstrap.credentials import first_start
+from trainshed.bootstrap.doctor import container_engine
 from trainshed.bootstrap.loops import Loops
+from trainshed.bootstrap.operator import operator_channels
 from trainshed.bootstrap.settings import Settings
 from trainshed.bootstrap.wiring import Address, Refused, addresses, build, prepare
 from trainshed.ports import crash
@@ -40,19 +43,31 @@ def up(settings: Settings) -> int:
         Refused: an address is taken or not allowed, or the data directory is in use.
     """
     crash.arm(os.environ.get("TRAINSHED_CRASHPOINT"), os._exit)
+    _allow_files(settings.max_open_requests)
     listen = addresses(settings)
     data = prepare(settings.data)
     settings = settings.model_copy(update={"data": data})
     logs.configure(settings.log_level)
     sockets = bind(listen)
     url = _url(listen[0], sockets[0])
-    engine = build(settings, listen, settings.public_url or url)
+    bound = [Address(*one.getsockname()[:2]) for one in sockets]
+    engine = build(settings, bound, settings.public_url or url)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(engine, settings, sockets, url))
     finally:
         engine.deps.store.close()
     return 0
+
+
+def _allow_files(requests: int) -> None:
+    """Raise this process's limit of open files, as far as it may, to a few for each request."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 1024 + 4 * requests
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def bind(listen: list[Address]) -> list[socket.socket]:
@@ -105,12 +120,14 @@ async def _serve(
 ) -> None:
     engine.deps.bus.bind(asyncio.get_running_loop())  # type: ignore[attr-defined]
     await asyncio.to_thread(first_start, engine.deps, settings.data, url)
+    await asyncio.to_thread(operator_channels, engine.deps, settings)
     loops = Loops(engine)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         taken = await loops.start()
-        log.info("serving", url=url, jobs_taken_over=taken)
+        engine_there = container_engine(settings) or "none"
+        log.info("serving", url=url, jobs_taken_over=taken, containers=engine_there)
         yield
         await loops.stop()
 

@@ -8,9 +8,18 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+)
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -56,9 +65,9 @@ def default_data() -> Path:
     return Path(home) / "trainshed"
 
 
-def _also(name: str, other: str, default: Any, **more: Any) -> Any:
-    """A setting that the Orchestrator's document knows under a name of its own."""
-    alias = AliasChoices(f"TRAINSHED_{name.upper()}", other)
+def named(name: str, default: Any = None, other: str = "", **more: Any) -> Any:
+    """Return a field that is also read without our prefix, under its own name or ``other``."""
+    alias = AliasChoices(f"trainshed_{name}", other or name)
     return Field(default=default, validation_alias=alias, **more)
 
 
@@ -85,7 +94,7 @@ class Settings(BaseSettings):
     """Where everything is kept; made 0700."""
     listen: list[str] = ["127.0.0.1:8000", "127.0.0.1:5001"]
     """HOST:PORT, may be several; the first must be free."""
-    database: str | None = _also("database", "DATABASE_URL", default=None)
+    database: str | None = named("database", other="database_url")
     """SQLAlchemy URL of PostgreSQL (`postgresql+psycopg://…`); default SQLite in `data`."""
     allow_remote: bool = False
     """Allow listening beyond loopback; put TLS in front."""
@@ -96,7 +105,7 @@ class Settings(BaseSettings):
     public_url: str | None = None
     """The address users and jobs reach; default the first listener's."""
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_level)] = (
-        _also("log_level", "LOG_LEVEL", default="info")
+        named("log_level", "info")
     )
     """How much the server says on standard error."""
     sign_up: Literal["auto", "open", "closed"] = "auto"
@@ -105,6 +114,12 @@ class Settings(BaseSettings):
     """Run GPU jobs on CPUs where there is no GPU: `auto` is on for loopback."""
     require_isolation: bool = True
     """Refuse to run jobs at level `none` once a second person has an account."""
+    container_engine: Literal["auto", "podman", "docker"] = "auto"
+    """What runs jobs that name an image: `auto` is podman if it is there, else docker."""
+    image_pull: Literal["missing", "always", "never"] = "missing"
+    """When images are pulled; with several people `missing` asks the registry each time."""
+    image_registries: list[str] = []
+    """Registries that images may come from; empty means any."""
     pools: list[PoolSetting] = Field(default_factory=default_pools)
     """Priced pools; one must be `local-cpu`."""
     cpus: float | None = None
@@ -133,16 +148,27 @@ class Settings(BaseSettings):
     """Most metric points of an attempt."""
     keep_checkpoints: int = 2
     """Checkpoints kept per job beside pinned ones."""
+    environment_build_s: float = Field(default=1800, gt=0, le=86_400)
+    """How long the build of a job's environment may take."""
+    environments_bytes: int = Field(default=20 * GIB, ge=0)
+    """Disk for built environments; those not used for longest go first."""
+    environment_sdists: Literal["auto", "on", "off"] = "auto"
+    """Packages that run code of their own while they are built: `auto` takes them while one person
+    uses a loopback address, `off` takes wheels only."""
+    pip_index_url: SecretStr | None = None
+    """Package index for environments; default `PIP_INDEX_URL`, or pip's own."""
+    environments: dict[str, str] = {}
+    """Framework (`pytorch`, …) → path of an interpreter that has it."""
     admin_credits: int = 10_000
     """Credits the first admin is granted, as a visible entry."""
     local_credits: int = Field(default=10_000, ge=0)
     """Credits the built-in account `local` is granted once, as a visible entry: open mode spends
     them."""
-    enable_api_auth: bool = _also("enable_api_auth", "ENABLE_API_AUTH", default=False)
+    enable_api_auth: bool = named("enable_api_auth", False)
     """The Orchestrator's API needs a key; off, it is open on loopback (docs/orchestrator.md)."""
-    api_key: SecretStr | None = _also("api_key", "API_KEY", default=None)
+    api_key: SecretStr | None = named("api_key")
     """A key that acts as the account `local` on the Orchestrator's API."""
-    max_workers: int | None = _also("max_workers", "MAX_WORKERS", default=None, ge=1)
+    max_workers: int | None = named("max_workers", ge=1)
     """Most jobs that run at once; default as many as fit."""
     images: dict[str, str] = {}
     """Container image → interpreter on this machine that stands for it (JSON)."""
@@ -152,10 +178,40 @@ class Settings(BaseSettings):
     """Requests a principal may make per minute on the Orchestrator's API; 0 is no limit."""
     rate_limit_per_minute: int = 6000
     """Requests a principal may make per minute."""
+    max_open_requests: int = Field(default=2048, ge=1)
+    """Requests open at once, streams included; further ones are answered 503."""
+    max_working_requests: int = Field(default=128, ge=1)
+    """Requests worked on at once; further ones are answered 503, never health or runners."""
     session_days: int = 7
     """How long a login lasts."""
     presign_ttl_s: int = Field(default=900, le=900)
     """How long a signed URL lives."""
+    outbound_allow: list[str] = []
+    """Networks (`10.0.0.0/8`), addresses and hosts that webhooks may reach though not public."""
+    outbound_ports: list[int] = [80, 443, 8080, 8443]
+    """Ports that webhooks may reach at public addresses."""
+    smtp_server: str | None = named("smtp_server")
+    """Mail server for e-mail notifications; none are sent without. Also `SMTP_SERVER`."""
+    smtp_port: int = named("smtp_port", 587)
+    """Its port. Also `SMTP_PORT`."""
+    smtp_tls: Literal["auto", "starttls", "tls", "off"] = "auto"
+    """`auto` takes STARTTLS when it is offered and never sends the password without it."""
+    sender_email: str | None = named("sender_email")
+    """Who notifications come from, and the login name. Also `SENDER_EMAIL`."""
+    sender_password: SecretStr | None = named("sender_password")
+    """The login's password; none means no login. Also `SENDER_PASSWORD`."""
+    recipient_emails: Annotated[list[str], NoDecode] = named("recipient_emails", [])
+    """Who hears, by mail, of every Orchestrator job that completes, retries or fails; separated by
+    commas. Also `RECIPIENT_EMAILS`."""
+    slack_webhook_url: SecretStr | None = named("slack_webhook_url")
+    """Slack incoming webhook that hears the same. Also `SLACK_WEBHOOK_URL`."""
+
+    @field_validator("recipient_emails", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return [one.strip() for one in value.split(",") if one.strip()]
 
     @classmethod
     def settings_customise_sources(

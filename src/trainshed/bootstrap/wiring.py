@@ -15,9 +15,13 @@ from trainshed.bootstrap.bus import LoopBus
 from trainshed.bootstrap.clock import SystemClock, SystemIds
 from trainshed.bootstrap.secrets import FileSecrets
 from trainshed.bootstrap.settings import Settings
+from trainshed.channels.outbound import GuardedHttp
+from trainshed.domain import outbound
+from trainshed.domain.image import check_registry
 from trainshed.domain.lease import LeaseTerms
 from trainshed.domain.resources import Pool
-from trainshed.ports.deps import Deps, Policy
+from trainshed.ports.channel import Channel, Mail, Surroundings
+from trainshed.ports.deps import Deps, Environments, Policy
 from trainshed.ports.executor import Executor
 from trainshed.ports.store import Store
 from trainshed.store.engine import open_store
@@ -27,9 +31,21 @@ from trainshed.usecases.leases import Leases
 #: Job uids lie far above those of people and of containers' subordinate ranges.
 FIRST_UID, UIDS_EACH, UID_RANGES = 1_000_000_000, 10_000, 100_000
 
+#: Variables of the server's own environment that reach the pip which builds environments.
+PIP_NAMES = (
+    "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST", "PIP_CONFIG_FILE", "PIP_CERT",
+    "PIP_CLIENT_CERT", "PIP_FIND_LINKS", "PIP_NO_INDEX", "PIP_PROXY", "PIP_DEFAULT_TIMEOUT",
+    "PIP_RETRIES", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy",
+    "no_proxy", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE",
+)  # fmt: skip
+
 
 class Refused(Exception):
     """The server will not start like this; the message says what to change."""
+
+
+class BadSetting(Refused):
+    """A setting cannot mean anything: a mistake of usage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +70,14 @@ def addresses(settings: Settings) -> list[Address]:
     """Return the listen addresses.
 
     Raises:
-        Refused: one is ill-formed, or reaches beyond loopback without ``allow_remote``.
+        BadSetting: one is ill-formed. Refused: one reaches beyond loopback without
+            ``allow_remote``.
     """
     out = []
     for text in settings.listen:
         host, colon, port = text.rpartition(":")
         if not colon or not port.isdigit() or int(port) > 65535:
-            raise Refused(f"--listen {text!r}: write HOST:PORT, for example 127.0.0.1:8000.")
+            raise BadSetting(f"--listen {text!r}: write HOST:PORT, for example 127.0.0.1:8000.")
         out.append(Address(host.strip("[]") or "127.0.0.1", int(port)))
     if not settings.allow_remote and not all(a.loopback for a in out):
         raise Refused(
@@ -104,8 +121,31 @@ def policy(settings: Settings, listen: list[Address], gpus: bool) -> Policy:
         max_workers=settings.max_workers,
         images=images(settings),
         first_uid=first_uid(settings.data),
+        container_engine=settings.container_engine,
+        image_pull=settings.image_pull,
+        image_registries=tuple(check_registry(r) for r in settings.image_registries),
         lease=LeaseTerms(settings.heartbeat_s, settings.lease_s),
+        environments=environments(settings),
     )
+
+
+def environments(settings: Settings) -> Environments:
+    """Return how environments are built; pip gets its configuration and nothing else of ours.
+
+    Raises:
+        Refused: a framework's interpreter is not there.
+    """
+    pip = {name: os.environ[name] for name in PIP_NAMES if os.environ.get(name)}
+    if settings.pip_index_url is not None:
+        pip["PIP_INDEX_URL"] = settings.pip_index_url.get_secret_value()
+    for name, path in settings.environments.items():
+        if not (os.path.isabs(path) and os.access(path, os.X_OK)):
+            raise Refused(f"environments: {name!r} must be the path of an interpreter; fix {path}.")
+    sdists = {"auto": None, "on": True, "off": False}[settings.environment_sdists]
+    return Environments(
+        settings.environment_build_s, settings.environments_bytes, sdists, pip,
+        settings.environments,
+    )  # fmt: skip
 
 
 def first_uid(data: Path) -> int:
@@ -133,11 +173,11 @@ def pools(settings: Settings) -> list[Pool]:
     """Return the priced pools.
 
     Raises:
-        Refused: two have one name, or ``local-cpu`` is missing.
+        BadSetting: two have one name, or ``local-cpu`` is missing.
     """
     names = [p.name for p in settings.pools]
     if len(set(names)) < len(names) or "local-cpu" not in names:
-        raise Refused("pools must have different names, and one must be 'local-cpu'.")
+        raise BadSetting("pools must have different names, and one must be 'local-cpu'.")
     return [p.pool() for p in settings.pools]
 
 
@@ -156,6 +196,23 @@ def executors(settings: Settings, data: Path) -> dict[str, Executor]:
             data, gpu_pools=names, cpus=settings.cpus, memory_bytes=settings.memory_bytes
         )
     }
+
+
+def channels(settings: Settings, listen: list[Address], public_url: str) -> dict[str, Channel]:
+    """Return every way to notify; ``listen`` are the addresses that none may call."""
+    rules = outbound.rules(
+        settings.outbound_allow, settings.outbound_ports, (a.port for a in listen)
+    )
+    mail = None
+    if settings.smtp_server and settings.sender_email:
+        password = settings.sender_password
+        mail = Mail(
+            settings.smtp_server, settings.smtp_port, settings.sender_email,
+            password.get_secret_value() if password else "", settings.smtp_tls,
+        )  # fmt: skip
+    around = Surroundings(GuardedHttp(rules), mail, public_url)
+    found = registry.discover("channels")
+    return {name: registry.load(m)(around) for name, m in found.items()}
 
 
 def build(settings: Settings, listen: list[Address], public_url: str) -> Engine:
@@ -178,6 +235,7 @@ def build(settings: Settings, listen: list[Address], public_url: str) -> Engine:
         policy=decided,
         runner_url=f"unix:{data / 'run' / 'server.sock'}",
         public_url=public_url,
+        channels=channels(settings, listen, public_url),
     )
     return Engine(deps, Leases(decided.lease))
 

@@ -19,7 +19,8 @@ class Attempt:
 
     ``checkpoint_ms`` is the run time that the last committed checkpoint covers; ``billable_ms``
     is set once, at the end. ``order`` is the stop order sent, if any (cancel, pause, preempt,
-    drain).
+    drain). ``isolation`` and ``network`` are what was really built. ``image_digest``: of the
+    container image it ran in; later Attempts get the same.
     """
 
     id: str
@@ -53,6 +54,8 @@ class Attempt:
     resumed_step: int | None = None
     runner_token_hash: str = ""
     job_token_hash: str = ""
+    network: str | None = None
+    image_digest: str | None = None
 
     @property
     def live(self) -> bool:
@@ -74,6 +77,7 @@ class Ending:
     stopped_by: str | None = None
     runtime_ms: int = 0
     message: str = ""
+    image_digest: str | None = None
 
 
 _CAUSES = {
@@ -109,12 +113,16 @@ def classify(intent: Intent, ending: Ending) -> tuple[AttemptState, Reason]:
     return AttemptState.FAILED, Reason.EXIT_CODE
 
 
-def started(attempt: Attempt, isolation: str, now: datetime) -> Attempt:
+def started(
+    attempt: Attempt, isolation: str, now: datetime,
+    network: str | None = None, image_digest: str | None = None,
+) -> Attempt:  # fmt: skip
     """Return the Attempt whose user process has started."""
     check_attempt(attempt.state, AttemptState.RUNNING)
     return replace(
-        attempt, state=AttemptState.RUNNING, isolation=isolation, started_at=now, renewed_at=now
-    )
+        attempt, state=AttemptState.RUNNING, isolation=isolation, started_at=now, renewed_at=now,
+        network=network, image_digest=image_digest or attempt.image_digest,
+    )  # fmt: skip
 
 
 def billable(
@@ -146,6 +154,7 @@ def ended(attempt: Attempt, intent: Intent, ending: Ending, now: datetime) -> At
         state=state,
         reason=reason,
         message=ending.message,
+        image_digest=attempt.image_digest or ending.image_digest or None,
         ended_at=now,
         exit_code=ending.exit_code,
         signal=ending.signal,

@@ -23,6 +23,9 @@ PREFIXES = {
     "request": "req",
     "event": "evt",
     "schedule": "sch",
+    "webhook": "whk",
+    "channel": "chn",
+    "delivery": "dlv",
 }
 
 _ID = re.compile(r"[a-z]{3}_[0-9a-f]{32}")

@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from trainshed.domain.environment import Environment
 from trainshed.domain.errors import IllegalTransition, InvalidInput
 from trainshed.domain.resources import Resources
 from trainshed.domain.retry import RetryPolicy
@@ -24,6 +25,7 @@ from trainshed.domain.states import (
 
 MAX_RUNTIME_S = 30 * 86_400
 MAX_PRIORITY = 1000
+MAX_EVERY = 1_000_000
 
 
 class Network(StrEnum):
@@ -50,17 +52,9 @@ class InputRef:
 
 
 @dataclass(frozen=True, slots=True)
-class Environment:
-    """The interpreter: ``default`` (the server's own), ``requirements`` (digest) or ``image``."""
-
-    kind: str = "default"
-    value: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class JobSpec:
     """What all dialects translate into (D7). The values of ``env`` are secrets, kept sealed
-    apart.
+    apart. ``checkpoint_every_epochs``: a snapshot each time so many further epochs were reported.
 
     ``checkpoint_path`` names a volume of the account (D8): the checkpoint directory is shown at
     that path where the sandbox can, and begins with what the last Job with that path left.
@@ -72,7 +66,7 @@ class JobSpec:
     command: tuple[str, ...] = ()
     inputs: tuple[InputRef, ...] = ()
     env_names: tuple[str, ...] = ()
-    environment: Environment = Environment()
+    environment: Environment = field(default_factory=Environment)
     resources: Resources = field(default_factory=Resources)
     max_runtime_s: int = 86_400
     retry: RetryPolicy = field(default_factory=RetryPolicy)
@@ -80,6 +74,7 @@ class JobSpec:
     network: Network = Network.DEFAULT
     labels: Mapping[str, str] = field(default_factory=dict)
     grace_s: float = 10.0
+    checkpoint_every_epochs: int | None = None
     checkpoint_path: str = ""
     resume_flag: str = ""
 
@@ -99,6 +94,13 @@ class JobSpec:
             raise InvalidInput("priority must be -1000 to 1000.", field="priority")
         if not 0 <= self.grace_s <= 600:
             raise InvalidInput("grace_s must be 0 to 600 seconds.", field="grace_s")
+        if self.checkpoint_every_epochs is not None and not (
+            1 <= self.checkpoint_every_epochs <= MAX_EVERY
+        ):
+            raise InvalidInput(
+                f"checkpoint_every_epochs must be 1 to {MAX_EVERY}.",
+                field="checkpoint_every_epochs",
+            )
         if not self.command or not all(self.command[:1]):
             raise InvalidInput("command must name a program.", field="command")
         return self

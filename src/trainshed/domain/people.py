@@ -105,9 +105,9 @@ class Principal:
         if self.right < right:
             raise NotAllowed(f"This needs {right.name.lower()} rights in the account.")
 
-    def need_operator(self) -> None:
-        """Raise NotAllowed unless the caller operates the installation with admin rights."""
-        if not self.operator or self.right < Right.ADMIN:
+    def need_operator(self, right: Right = Right.ADMIN) -> None:
+        """Raise NotAllowed unless the caller operates the installation, with that right."""
+        if not self.operator or self.right < right:
             raise NotAllowed("This needs the operator of the installation.")
 
 

@@ -19,8 +19,9 @@ from starlette.routing import compile_path
 from trainshed.domain.errors import InvalidInput, NotFound, TooLarge, TrainshedError
 from trainshed.http.entry import GuardedRoute, guarded
 from trainshed.http.errors import InternalError, MethodNotAllowed, UnsupportedMediaType
-from trainshed.http.guards import PUBLIC, Door, Route, check_doors
+from trainshed.http.guards import OPERATOR_READ, PUBLIC, Door, Route, check_doors
 from trainshed.http.hall import Hall, HttpSettings
+from trainshed.http.measures import Measures
 from trainshed.http.openapi import combined, part
 from trainshed.http.shell import Shell, renderer
 from trainshed.ports.deps import Deps
@@ -46,7 +47,8 @@ def create_app(
     Raises:
         ValueError: a route without guard, declared twice, or PUBLIC without being listed.
     """
-    every = [*doors, _front(doors, settings)]
+    measures = Measures(deps, doors)
+    every = [*doors, _front(doors, settings, measures)]
     check_doors(every)
     hall = Hall(deps, settings)
     app = FastAPI(
@@ -65,7 +67,7 @@ def create_app(
             for path in door.paths(route):
                 app.router.routes.append(_mount(hall, door, route, path))
     _handlers(app, every)
-    app.add_middleware(Shell, hall=hall, doors=every)
+    app.add_middleware(Shell, hall=hall, doors=every, measures=measures)
     return app
 
 
@@ -135,13 +137,14 @@ def _framework(
     return InternalError("Something went wrong on the server.")
 
 
-def _front(doors: Sequence[Door], settings: HttpSettings) -> Door:
+def _front(doors: Sequence[Door], settings: HttpSettings, measures: Measures) -> Door:
     listed = [d for d in doors if d.listed]
     cards = [{"name": d.name, "title": d.title, "prefix": d.prefix, "docs": d.docs} for d in listed]
     page = _page(cards)
     documents: dict[str, Mapping[str, Any]] = {}
 
     async def front(request: Request) -> Response:
+        """List the doors: a page for browsers, JSON for everything else."""
         if "text/html" in request.headers.get("accept", ""):
             return HTMLResponse(page)
         deps = request.app.state.hall.deps
@@ -151,6 +154,7 @@ def _front(doors: Sequence[Door], settings: HttpSettings) -> Door:
         return JSONResponse(found)
 
     async def openapi(request: Request) -> Response:
+        """The OpenAPI document: of one door, or of all."""
         path = request.url.path
         if path not in documents:
             whole = combined(request.app, request.app.state.doors)
@@ -158,9 +162,15 @@ def _front(doors: Sequence[Door], settings: HttpSettings) -> Door:
             documents[path] = whole if mine is None else part(whole, mine)
         return JSONResponse(documents[path])
 
+    def metrics() -> Response:
+        """Figures of the engine and the server for Prometheus."""
+        text, kind = measures.text()
+        return Response(text, media_type=kind)
+
     docs = sorted({"/openapi.json", *(d.docs for d in listed if d.docs)})
     routes = [Route("GET", "/", front, PUBLIC, raw=True, hidden=True)]
     routes += [Route("GET", path, openapi, PUBLIC, raw=True, hidden=True) for path in docs]
+    routes += [Route("GET", "/metrics", metrics, OPERATOR_READ)]
     return Door("front", "", routes, listed=False)
 
 

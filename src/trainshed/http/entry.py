@@ -4,6 +4,7 @@ endpoint sees it.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine
@@ -32,7 +33,8 @@ def guarded(hall: Hall, route: Route) -> Handler:
     """Return a raw endpoint behind its guard; it reads its own body and bounds it itself."""
 
     async def enter(request: Request) -> Response:
-        await admit(hall, route, request)
+        with _working(hall, route):
+            await admit(hall, route, request)
         if route.body_limit is not None:
             announced(request, route.body_limit)
         response: Response = await route.endpoint(request)
@@ -72,16 +74,25 @@ class GuardedRoute(APIRoute):
         strict = self.strict
 
         async def enter(request: Request) -> Response:
-            call = await admit(hall, entry, request)
+            with _working(hall, entry):
+                call = await admit(hall, entry, request)
             _check_query(request, known if strict else set(request.query_params))
             body = await read_body(request, _limit(hall, entry))
-            value = _decode(request, body) if takes_body and body else None
-            ready = _Read(request, body, value)
-            if not entry.idempotent:
-                return await inner(ready)
-            return await hall.idempotency.once(request, call.principal, body, lambda: inner(ready))
+            with _working(hall, entry):
+                value = _decode(request, body) if takes_body and body else None
+                ready = _Read(request, body, value)
+                if not entry.idempotent:
+                    return await inner(ready)
+                once = hall.idempotency.once
+                return await once(request, call.principal, body, lambda: inner(ready))
 
         return enter
+
+
+def _working(hall: Hall, route: Route) -> contextlib.AbstractContextManager[None]:
+    """Hold a place for work; health and runners need none."""
+    free = route.vital or (route.guard is not None and route.guard.kind is Kind.RUNNER)
+    return contextlib.nullcontext() if free else hall.admission.working()
 
 
 def _answering(entry: Route, shape: Any) -> Callable[..., Any]:
@@ -140,7 +151,8 @@ async def admit(hall: Hall, route: Route, request: Request) -> Call:
     if guard is None:
         raise NotAuthenticated("This route is closed.")
     if guard.kind is Kind.PUBLIC:
-        _by_address(hall, request)
+        if not route.vital:
+            _by_address(hall, request)
     elif guard.kind is not Kind.RUNNER:
         try:
             if guard.kind is Kind.OPEN_LOCAL:

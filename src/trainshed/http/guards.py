@@ -11,6 +11,7 @@ from trainshed.domain.errors import NotAllowed
 from trainshed.domain.people import Principal, Right
 from trainshed.http.problems import Renderer, render
 from trainshed.ports.deps import Deps
+from trainshed.usecases.figures import Figure
 
 #: The closed list of what is open to everyone, each with its reason. A route that says PUBLIC
 #: and is not here stops the server from starting.
@@ -61,7 +62,7 @@ class Guard:
         if principal.job_id is not None and not self.job:
             raise NotAllowed("A job's own token reaches its own job only.")
         if self.kind is Kind.OPERATOR:
-            principal.need_operator()
+            principal.need_operator(self.right)
         principal.need(self.right)
 
 
@@ -69,6 +70,7 @@ READ = Guard(Kind.KEYED, Right.READ)
 WRITE = Guard(Kind.KEYED, Right.WRITE)
 ADMIN = Guard(Kind.KEYED, Right.ADMIN)
 OPERATOR = Guard(Kind.OPERATOR, Right.ADMIN)
+OPERATOR_READ = Guard(Kind.OPERATOR, Right.READ)
 PUBLIC = Guard(Kind.PUBLIC)
 RUNNER = Guard(Kind.RUNNER)
 OPEN_READ = Guard(Kind.OPEN_LOCAL, Right.READ)
@@ -83,6 +85,7 @@ class Route:
     ``endpoint`` is a FastAPI path function or, with ``raw``, an ``async (Request) -> Response``
     that reads the body itself. ``body_limit`` None takes the server's; ``idempotent`` honours
     Idempotency-Key. ``document`` adds to (raw: is) the OpenAPI operation; ``hidden`` leaves it out.
+    ``vital`` is answered, uncounted, however busy the server is; its endpoint needs no thread.
     """
 
     method: str
@@ -94,6 +97,7 @@ class Route:
     body_limit: int | None = None
     idempotent: bool = False
     hidden: bool = False
+    vital: bool = False
     document: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -104,6 +108,7 @@ class Door:
 
     ``literal``: roots of paths that are served without the prefix too, as its document prints
     them. ``strict`` refuses unknown query parameters. ``front`` adds to the JSON of ``GET /``.
+    ``figures``: what it adds to ``/metrics``, asked for at each scrape.
     """
 
     name: str
@@ -113,6 +118,7 @@ class Door:
     render: Renderer = render
     docs: str | None = None
     listed: bool = True
+    figures: Callable[[Deps], Sequence[Figure]] | None = None
     literal: Sequence[str] = ()
     strict: bool = True
     error: Mapping[str, Any] | None = None

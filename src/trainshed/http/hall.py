@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 
 from trainshed.domain.errors import NotAuthenticated
 from trainshed.domain.people import Principal
+from trainshed.http.admission import Admission
 from trainshed.http.auth import Authenticator
 from trainshed.http.idempotency import Idempotency
 from trainshed.http.local import Local
@@ -26,7 +27,7 @@ OPEN = "open"
 
 @dataclass(frozen=True, slots=True)
 class HttpSettings:
-    """The operator's decisions about HTTP. Limits are requests a minute by tier; 0 is none.
+    """The operator's decisions about HTTP. Rate limits are requests a minute by tier; 0 is none.
 
     Tier ``standard`` is an account's unless set; ``address`` holds what comes without credential;
     ``open`` is that of routes which open mode opens, 0 unless set. ``open_local`` allows open
@@ -42,6 +43,8 @@ class HttpSettings:
     max_streams: int = 64
     open_local: bool = False
     local_key: str = field(default="", repr=False)
+    max_open: int = 2048
+    max_working: int = 128
     version: str = ""
 
 
@@ -55,6 +58,7 @@ class Hall:
         self.auth = Authenticator(deps)
         self.local = Local(deps, settings.open_local, settings.local_key)
         self.limiter = Limiter(deps.clock, settings.rate_limits)
+        self.admission = Admission(settings.max_open, settings.max_working)
         self.throttle = LoginThrottle(deps.clock)
         self.idempotency = Idempotency(deps)
         self.streams = Streams(deps.bus, deps.clock, self.auth, settings.max_streams)

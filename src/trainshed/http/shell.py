@@ -4,9 +4,11 @@ resort.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,8 +17,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from trainshed.domain.errors import TrainshedError
 from trainshed.http.errors import CrossSite, HostNotAllowed, InternalError
-from trainshed.http.guards import Door, below
+from trainshed.http.guards import RUNNER_PREFIX, Door, below
 from trainshed.http.hall import Hall
+from trainshed.http.measures import Measures
 from trainshed.http.problems import Renderer, render
 from trainshed.http.proxy import Origin, origin_of
 
@@ -40,13 +43,14 @@ SECURITY = {
 class Shell:
     """Pure ASGI, so that streams pass through untouched."""
 
-    def __init__(self, app: ASGIApp, hall: Hall, doors: Sequence[Door]) -> None:
+    def __init__(self, app: ASGIApp, hall: Hall, doors: Sequence[Door], measures: Measures) -> None:
         """Stand around ``app``."""
-        self.app, self.hall = app, hall
+        self.app, self.hall, self.measures = app, hall, measures
         self._doors = doors
         public = urlsplit(hall.deps.public_url).hostname
         names = [*LOOPBACK, *hall.settings.allowed_hosts, *([public] if public else [])]
         self._hosts = frozenset(n.lower() for n in names)
+        self._vital = {(r.method, d.prefix + r.path) for d in doors for r in d.routes if r.vital}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -62,10 +66,11 @@ class Shell:
         state["origin"] = origin
         state["request_id"] = self.hall.deps.ids.new("request")
         state["headers"] = {}
-        answer = _Answer(send, state, origin)
+        answer = _Answer(send, state, origin, self._counter(scope))
         try:
             self._check(scope, headers, origin)
-            await self.app(scope, receive, answer)
+            async with self._place(scope):
+                await self.app(scope, receive, answer)
         except TrainshedError as error:
             await self._refuse(error, scope, receive, answer)
         except Exception:
@@ -85,6 +90,24 @@ class Shell:
         if scope["method"] not in SAFE:
             _same_site(headers, origin)
 
+    def _counter(self, scope: Scope) -> Callable[[int], None]:
+        """Return what notes the answer to this request once its status is known."""
+        began = time.perf_counter()
+        door = door_of(self._doors, scope["path"])
+        name = "none" if door is None else door.name
+
+        def count(status: int) -> None:
+            seconds = time.perf_counter() - began
+            self.measures.count(name, scope["method"], status, seconds)
+
+        return count
+
+    def _place(self, scope: Scope) -> contextlib.AbstractAsyncContextManager[None]:
+        vital = (scope["method"], scope["path"]) in self._vital
+        if vital:
+            return contextlib.nullcontext()
+        return self.hall.admission.open(runner=scope["path"].startswith(RUNNER_PREFIX))
+
     def _known(self, host: str) -> bool:
         return hostname(host) in self._hosts
 
@@ -101,8 +124,14 @@ class Shell:
 
 def renderer(doors: Sequence[Door], path: str) -> Renderer:
     """Return how the door that a path belongs to shows errors (longest prefix first)."""
+    door = door_of(doors, path)
+    return render if door is None else door.render
+
+
+def door_of(doors: Sequence[Door], path: str) -> Door | None:
+    """Return the door that a path belongs to (longest prefix or literal root first)."""
     faces = [(root, d) for d in doors for root in (d.prefix, *d.literal) if below(path, root)]
-    return max(faces, key=lambda face: len(face[0]))[1].render if faces else render
+    return max(faces, key=lambda face: len(face[0]))[1] if faces else None
 
 
 def hostname(host: str) -> str:
@@ -132,13 +161,16 @@ def _same_site(headers: Headers, origin: Origin) -> None:
 class _Answer:
     """Adds the headers that every answer has, on its way out."""
 
-    def __init__(self, send: Send, state: dict[str, Any], origin: Origin) -> None:
-        self._send, self._state, self._origin = send, state, origin
+    def __init__(
+        self, send: Send, state: dict[str, Any], origin: Origin, count: Callable[[int], None]
+    ) -> None:
+        self._send, self._state, self._origin, self._count = send, state, origin, count
         self.started = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.started = True
+            self._count(message["status"])
             headers = MutableHeaders(scope=message)
             headers["X-Request-Id"] = self._state["request_id"]
             for name, value in self._state["headers"].items():

@@ -9,11 +9,27 @@ from trainshed.domain.lease import LeaseTerms
 from trainshed.domain.resources import Pool
 from trainshed.ports.blobs import Blobs
 from trainshed.ports.bus import Bus
+from trainshed.ports.channel import Channel
 from trainshed.ports.clock import Clock, Ids
 from trainshed.ports.executor import Executor
 from trainshed.ports.secrets import Secrets
 from trainshed.ports.store import Store
 from trainshed.ports.workload import Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Environments:
+    """How environments of Jobs are built. ``pip``: variables for pip, maybe with credentials.
+
+    ``sdists``: whether packages that run code while they are built are taken; None: while jobs
+    may use the host's network anyway. ``interpreters``: framework -> the operator's interpreter.
+    """
+
+    build_s: float = 1800.0
+    max_bytes: int = 20 * 1024**3
+    sdists: bool | None = None
+    pip: Mapping[str, str] = field(default_factory=dict, repr=False)
+    interpreters: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +62,11 @@ class Policy:
     max_workers: int | None = None
     images: Mapping[str, str] = field(default_factory=dict)
     first_uid: int = 200_000
+    container_engine: str = "auto"
+    image_pull: str = "missing"
+    image_registries: tuple[str, ...] = ()
     lease: LeaseTerms = field(default_factory=LeaseTerms)
+    environments: Environments = field(default_factory=Environments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +88,4 @@ class Deps:
     policy: Policy
     runner_url: str
     public_url: str = ""
+    channels: Mapping[str, Channel] = field(default_factory=dict)

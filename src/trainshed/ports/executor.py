@@ -55,6 +55,14 @@ class Executor(Protocol):
 
 
 @runtime_checkable
+class KeepsEnvironments(Protocol):
+    """Executors that keep built environments on this machine."""
+
+    def trim_environments(self, limit_bytes: int) -> None:
+        """Remove those that no runner uses, the longest unused first, down to the limit."""
+
+
+@runtime_checkable
 class Cleans(Protocol):
     """Executors that keep files of an Attempt on this machine."""
 

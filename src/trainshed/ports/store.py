@@ -16,7 +16,9 @@ from typing import Any, Protocol, TypeVar
 
 from trainshed.domain.artifact import Artifact, ArtifactKind, BlobRef
 from trainshed.domain.attempt import Attempt
+from trainshed.domain.delivery import Delivery, Subscription
 from trainshed.domain.events import Event
+from trainshed.domain.image import Login
 from trainshed.domain.job import Job
 from trainshed.domain.ledger import Balance, Entry, Hold, Unit
 from trainshed.domain.people import Account, Key, Session, User
@@ -246,6 +248,20 @@ class Files(Protocol):
         """Every md5 that an upload, artifact or sealed stream of the account refers to."""
 
 
+class Logins(Protocol):
+    """Accounts' logins to container registries."""
+
+    def put(self, login: Login) -> None:
+        """Insert, or replace that of the same account and registry."""
+
+    def find(self, account_id: str, registry: str) -> Login | None: ...
+    def of_account(self, account_id: str) -> list[Login]:
+        """By registry."""
+
+    def delete(self, account_id: str, registry: str) -> bool:
+        """False if there was none."""
+
+
 class Records(Protocol):
     """Idempotency, audit, public ids and settings that must survive."""
 
@@ -269,6 +285,55 @@ class Records(Protocol):
         """False if that public id is taken: draw another."""
 
 
+class Deliveries(Protocol):
+    """Subscriptions, and deliveries on their way."""
+
+    def insert_subscription(self, one: Subscription) -> None: ...
+    def get_subscription(self, id_: str, account_id: str | None = None) -> Subscription:
+        """Raises NotFound when absent or (given) another account's; locked in a write."""
+
+    def save_subscription(self, one: Subscription) -> None:
+        """Write name, events, sealed, active and since_seq."""
+
+    def delete_subscription(self, id_: str) -> None:
+        """Remove it with its deliveries."""
+
+    def subscriptions(self, account_id: str) -> list[Subscription]:
+        """Oldest first."""
+
+    def listening(self, accounts: Sequence[str]) -> list[Subscription]:
+        """The active ones of these accounts, and the operator's."""
+
+    def mark_failing(self, id_: str, since: datetime | None) -> None:
+        """Note since when nothing arrives, unless noted; None clears it."""
+
+    def add(self, found: Sequence[Delivery]) -> None:
+        """Add those whose id is not there yet."""
+
+    def waiting(self, now: datetime) -> list[str]:
+        """Ids of the Subscriptions that have something due."""
+
+    def claim(self, id_: str, now: datetime, until: datetime, limit: int) -> list[Delivery]:
+        """Begin a try of the first due ones of a Subscription and return them; nobody begins
+        another before ``until``."""
+
+    def settle(self, one: Delivery) -> bool:
+        """Write how try number ``tries`` ended; False if it is not the newest, or not pending."""
+
+    def get_delivery(self, id_: str, subscription_id: str) -> Delivery:
+        """Raises NotFound."""
+
+    def replay(self, one: Delivery) -> None: ...
+    def replay_dead(self, subscription_id: str, now: datetime) -> int: ...
+    def page(
+        self, subscription_id: str, state: str | None, after: After | None, limit: int
+    ) -> list[Delivery]:
+        """Newest first."""
+
+    def purge(self, before: datetime) -> int:
+        """Drop what was delivered before; dead ones stay."""
+
+
 class Tx(Protocol):
     """One transaction's view of everything; dead after ``fn`` returns."""
 
@@ -285,9 +350,13 @@ class Tx(Protocol):
     @property
     def files(self) -> Files: ...
     @property
+    def logins(self) -> Logins: ...
+    @property
     def records(self) -> Records: ...
     @property
     def schedules(self) -> Schedules: ...
+    @property
+    def deliveries(self) -> Deliveries: ...
     @property
     def streams(self) -> Streams: ...
 

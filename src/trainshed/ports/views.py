@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from trainshed.domain.attempt import Attempt
+from trainshed.domain.delivery import Subscription
 from trainshed.domain.job import Job
 from trainshed.domain.people import Account, Key, User
 from trainshed.domain.placement import WaitReason
@@ -32,6 +33,16 @@ class JobView:
     def attempt(self) -> Attempt | None:
         """The newest Attempt."""
         return self.attempts[-1] if self.attempts else None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a Job says it is; None where it says nothing."""
+
+    epoch: float | None
+    epoch_total: float | None
+    step: int
+    loss: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,3 +112,16 @@ class ScheduleView:
     schedule: Schedule
     phase: Phase
     job: Job | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionView:
+    """Where events go; ``target`` as its owner may see it, ``health`` as ``delivery.health`` says.
+
+    ``secret`` only when just made or rotated.
+    """
+
+    subscription: Subscription
+    target: str
+    health: str
+    secret: str | None = field(default=None, repr=False)

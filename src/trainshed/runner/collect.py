@@ -175,6 +175,19 @@ class Collector:
         self._sent: dict[Entry, dict[str, Any]] = {}
         self._told: set[str] = set()
 
+    def announce(self, active: bool) -> None:
+        """Say that a snapshot of the running job begins or is over. Raises Stale."""
+        self._client.call("POST", "checkpointing", {"active": active})
+
+    def has_news(self, kind: str, root: str) -> bool:
+        """Whether ``root`` holds files that are not what was committed last.
+
+        Raises:
+            CollectFailed: as ``listing``.
+        """
+        found = listing(root)
+        return bool(found.entries) and found.key != self._last.get(kind)
+
     def collect(self, kind: str, root: str, runtime_ms: int, max_bytes: int) -> bool:
         """Commit ``root`` as it is now, unless it is empty or already committed; True if done.
 

@@ -15,6 +15,7 @@ SYSTEM_DIRS = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 class Config:
     """``library``: the folder with ``trainshed_job``. ``source``: the folder with ``trainshed``.
 
+    ``engine_env``: what container engines get of the operator's environment.
     ``groups``: controller -> cgroup directory below which Attempts go.
     """
 
@@ -24,6 +25,7 @@ class Config:
     host: Host
     boot_id: str
     groups: Mapping[str, str] = field(default_factory=dict)
+    engine_env: Mapping[str, str] = field(default_factory=dict)
 
     def workspace(self, attempt_id: str) -> str:
         """Return the Attempt's folder."""

@@ -28,12 +28,23 @@ class StartFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Inside:
+    """A container's first process; 0 when it has ended already."""
+
+    pid: int = 0
+    pidfd: int = -1
+
+
+@dataclass(frozen=True, slots=True)
 class Spawned:
-    """The runner's child. ``wrapped``: it is bwrap, whose exit codes above 128 mean signals."""
+    """The runner's child. ``wrapped``: it is bwrap or a container engine's client, whose exit
+    codes above 128 mean signals. ``inside``: of a container only.
+    """
 
     pid: int
     pidfd: int
     wrapped: bool
+    inside: Inside | None = None
 
 
 def environment(
@@ -131,7 +142,7 @@ def start(
     group.enter()
     os.chdir(box.work)
     try:
-        pid = _spawn(builder.arguments(host, box, command), env, logs)
+        pid = spawn(builder.arguments(host, box, command), env, logs)
     finally:
         os.chdir("/")
         group.leave()
@@ -140,7 +151,12 @@ def start(
     return Spawned(pid, os.pidfd_open(pid), choice.kind == "bwrap")
 
 
-def _spawn(args: list[str], env: Mapping[str, str], logs: tuple[int, int]) -> int:
+def spawn(args: list[str], env: Mapping[str, str], logs: tuple[int, int]) -> int:
+    """Start a program in a session of its own, its output in the logs; return its pid.
+
+    Raises:
+        StartFailed: the kernel refused.
+    """
     actions = [
         (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
         (os.POSIX_SPAWN_DUP2, logs[0], 1),
@@ -164,7 +180,7 @@ def refused(end_code: int | None, stderr: bytes) -> str | None:
     return None
 
 
-_STARTERS = (b"bwrap: ", b"setpriv: ", b"unshare: ")
+_STARTERS = (b"bwrap: ", b"setpriv: ", b"unshare: ", b"ERROR (catatonit", b"[FATAL tini")
 
 
 def _on_path(name: str, path: str) -> str | None:

@@ -70,6 +70,8 @@ class Shipper:
         self._points_at = 0
         self._sent = 0
         self._metrics_closed = False
+        #: Hears every point once, before it is sent.
+        self.listen: Callable[[Sequence[Row]], None] | None = None
         self._queue: list[Row] = []
         self._printed = Parser()
         self._appended = Parser()
@@ -103,7 +105,7 @@ class Shipper:
         taken = len(data) if tail.closed else self._post(tail, data)
         if tail.name == "stdout" and tail.offset + taken > tail.fed:
             fresh = data[max(tail.fed - tail.offset, 0) : taken]
-            self._queue.extend(self._printed.feed(fresh))
+            self._found(self._printed.feed(fresh))
             tail.fed = tail.offset + taken
         tail.take(taken)
         return True
@@ -140,8 +142,13 @@ class Shipper:
             self._points_fd = fd
         data = os.pread(self._points_fd, CHUNK, self._points_at)
         self._points_at += len(data)
-        self._queue.extend(self._appended.feed_file(data))
+        self._found(self._appended.feed_file(data))
         return bool(data)
+
+    def _found(self, rows: Sequence[Row]) -> None:
+        if self.listen is not None:
+            self.listen(rows)
+        self._queue.extend(rows)
 
     def _flush_points(self) -> None:
         while self._queue and not self._metrics_closed:

@@ -1,16 +1,18 @@
-"""Checkpoints taken while the job runs: on request and periodically, always whole."""
+"""Checkpoints taken while the job runs: on request, periodically, or by epochs; always whole."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from trainshed.runner import workspace
 from trainshed.runner.client import Changed, Stale
 from trainshed.runner.collect import CollectFailed, Collector, listing
+from trainshed.runner.metrics import Row
 from trainshed.runner.orders import Mailbox
 from trainshed.runner.system import monotonic
 from trainshed.runner.workspace import Workspace
@@ -19,6 +21,27 @@ QUIET_S = 0.5
 #: How long a job has to notice a request before what is already there is taken.
 NOTICE_S = 10.0
 TRIES = 20
+
+
+class Epochs:
+    """Hears reported epochs; calls ``due`` each time ``every`` further ones were reported.
+
+    Counts what is reported, not reports: an epoch told twice, or in thousandths as the Hugging
+    Face Trainer does, counts once, and one that was left out is not waited for.
+    """
+
+    def __init__(self, every: int, due: Callable[[], None]) -> None:
+        self._every = every
+        self._due = due
+        self._reached = 0
+
+    def hear(self, rows: Iterable[Row]) -> None:
+        """Take points as they are found in what the job says."""
+        told = [value for key, _, _, value in rows if key == "epoch" and math.isfinite(value)]
+        reached = int(max(told, default=0.0) // self._every)
+        if reached > self._reached:
+            self._reached = reached
+            self._due()
 
 
 class Snapshots:
@@ -35,6 +58,7 @@ class Snapshots:
         self._every_s = every_s
         self._max_bytes = max_bytes
         self._asked = threading.Event()
+        self._news_only = True
         self._over = False
         self._thread: threading.Thread | None = None
 
@@ -48,6 +72,12 @@ class Snapshots:
         """Ask the job for a checkpoint and take it when it is there."""
         owner = os.stat(self._place.job).st_uid
         workspace.flag(self._place.checkpoint_flag, "", owner if os.getuid() == 0 else None)
+        self._news_only = False
+        self._asked.set()
+        self.begin()
+
+    def due(self) -> None:
+        """Take what the job saves around now; it is not asked. From the shipping thread."""
         self._asked.set()
         self.begin()
 
@@ -62,7 +92,10 @@ class Snapshots:
         while not self._over:
             asked = self._asked.wait(self._every_s)
             self._asked.clear()
-            if asked:
+            if asked and self._news_only:
+                self._wait_for_news()
+            elif asked:
+                self._news_only = True
                 self._wait_for_notice()
             if not self._over:
                 self._take()
@@ -74,20 +107,39 @@ class Snapshots:
                 return
             time.sleep(0.1)
 
+    def _wait_for_news(self) -> None:
+        """Wait for a checkpoint that was not kept yet: many scripts report, then save."""
+        end = monotonic() + NOTICE_S
+        while not self._has_news() and monotonic() < end and not self._over:
+            time.sleep(0.1)
+
+    def _has_news(self) -> bool:
+        with contextlib.suppress(CollectFailed):
+            return self.collector.has_news("checkpoint", self._place.checkpoints)
+        return False
+
     def _take(self) -> None:
-        for _ in range(TRIES):
-            if not self._quiet() or self._over:
-                continue
-            try:
-                ms = self._runtime_ms()
-                self.collector.collect("checkpoint", self._place.checkpoints, ms, self._max_bytes)
-                return
-            except (Changed, CollectFailed):
-                continue
-            except Stale:
-                self._box.end()
-                self._over = True
-                return
+        try:
+            for _ in range(TRIES):
+                if self._over or (self._quiet() and self._try_once()):
+                    return
+        except Stale:
+            self._box.end()
+            self._over = True
+
+    def _try_once(self) -> bool:
+        """Return whether there is nothing left to do. Raises Stale."""
+        if not self._has_news():
+            return True
+        self.collector.announce(True)
+        try:
+            ms = self._runtime_ms()
+            self.collector.collect("checkpoint", self._place.checkpoints, ms, self._max_bytes)
+        except (Changed, CollectFailed):
+            return False
+        finally:
+            self.collector.announce(False)
+        return True
 
     def _quiet(self) -> bool:
         """Wait a moment; return whether the directory stayed as it was."""

@@ -7,36 +7,24 @@ user's process has lived for ``LAZY_S``.
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import select
-import threading
-import time
-import zlib
 from dataclasses import replace
 
-from trainshed.runner import etc, launch, report, workspace
-from trainshed.runner.client import Abandoned, Answer, Changed, Client, Stale, persist
+from trainshed.runner import launch, report, workspace
+from trainshed.runner.client import Answer, Changed, Client, Stale, persist
 from trainshed.runner.collect import CollectFailed, Collector, is_empty
-from trainshed.runner.config import SYSTEM_DIRS, Config, prefixes
-from trainshed.runner.limits import Cgroup, create
-from trainshed.runner.orders import Correspondence, Mailbox
-from trainshed.runner.sandboxes import Box, Choice, Unreachable, bare, bwrap, choose
-from trainshed.runner.ship import Shipper, Tail
-from trainshed.runner.snapshots import Snapshots
-from trainshed.runner.system import monotonic, start_time, write_durably
-from trainshed.runner.tree import Usage, end_children, usage
+from trainshed.runner.config import Config
+from trainshed.runner.prepare import Preparing
+from trainshed.runner.snapshots import Epochs, Snapshots
+from trainshed.runner.system import start_time, write_durably
+from trainshed.runner.tree import end_children
 from trainshed.runner.watch import Watch
-from trainshed.runner.workspace import Workspace
-from trainshed.wire.v1 import PROTOCOL, Assignment, Finished, Heartbeat, Started
+from trainshed.wire.v1 import PROTOCOL, Assignment, Finished
 
 LAZY_S = 0.15
 #: Extended attribute (cheaper than a file) or file of the workspace that says who its runner is.
 HANDLE = "user.trainshed.runner"
-SHIP_LEAST_S, SHIP_MOST_S = 0.05, 0.4
-#: Downloads below this size and time need no heartbeat beside them.
-SMALL, SHORT_S = 16 * 1024**2, 1.0
-FALLBACK_UID, FALLBACK_UIDS = 2_000_000, 1_000_000
 
 
 def run(config: Config, attempt_id: str, token: str, api_url: str) -> None:
@@ -67,25 +55,8 @@ def _leave_handle(config: Config, root: str) -> None:
         os.close(fd)
 
 
-class Supervisor:
+class Supervisor(Preparing):
     """The state of one Attempt. All methods run on the main thread, except where they say so."""
-
-    def __init__(self, config: Config, client: Client, job: Assignment, root: str) -> None:
-        self.config = config
-        self.client = client
-        self.job = job
-        self.root = root
-        self.box = Mailbox()
-        self.group = Cgroup()
-        self.place = Workspace(root)
-        self.letters = Correspondence(client, self.box, job.heartbeat_s, self.figures)
-        self._began = monotonic()
-        self._runtime_ms: int | None = None
-        self._unanswered = False
-        self._shipping: threading.Thread | None = None
-        self._snapshots: Snapshots | None = None
-        self._ended = False
-        self._system: int | None = None
 
     def live(self) -> None:
         """Prepare, start, supervise, collect, report. Stale leases end silently."""
@@ -97,27 +68,16 @@ class Supervisor:
             pass
         finally:
             self.letters.end()
+            self.network.end()
             self.group.kill()
             end_children()
+            if self.container is not None and self.container.there:
+                self.container.remove()
             self.group.remove()
 
-    def figures(self) -> Heartbeat:
-        """Return what a heartbeat says. Called from the heartbeat's thread."""
-        used = usage(os.getpid()) if self._runtime_ms is None else Usage(0, 0, 0)
-        return Heartbeat(self.runtime_ms(), used.rss_bytes, used.cpu_ms)
-
-    def runtime_ms(self) -> int:
-        """Return how long the user's process has run, in ms by the boot clock."""
-        if self._runtime_ms is not None:
-            return self._runtime_ms
-        return int((monotonic() - self._began) * 1000)
-
-    def say(self, text: str) -> None:
-        """Append a line to the ``system`` stream. Any thread."""
-        if self._system is None:
-            self._system = workspace.open_log(f"{self.root}/system.log", None)
-            self._shipper.tails.append(Tail("system", self._system))
-        os.write(self._system, text.rstrip("\n").encode() + b"\n")
+    def stop_clock(self) -> None:
+        """Note that the user's process has ended."""
+        self._runtime_ms = self.runtime_ms()
 
     def _work(self) -> Finished:
         try:
@@ -128,6 +88,7 @@ class Supervisor:
             if self.box.stale:
                 raise Stale from None
             message = f"The job was stopped ({self.box.order}) before it started."
+            self._close_logs()
             return Finished("signalled", stopped_by=self.box.order, message=message)
         return self._supervise(spawned)
 
@@ -142,102 +103,20 @@ class Supervisor:
             message = f"The workspace cannot be made: {error.strerror or error}."
         if hasattr(self, "_shipper"):
             self.say(message)
-            self._shipper.drain()
-        return Finished(cause, message=message)
-
-    def _prepare(self) -> launch.Spawned:
-        job, config = self.job, self.config
-        uid = FALLBACK_UID + zlib.crc32(job.attempt_id.encode()) % FALLBACK_UIDS
-        try:
-            choice = choose(config.host, job.sandbox, self._reachable(), uid)
-        except Unreachable as error:
-            raise launch.StartFailed(str(error)) from error
-        resuming = job.resume is not None and not job.volume
-        self.place = workspace.create(self.root, choice.uid, resuming)
-        self._open_logs(choice)
-        _check_environment(job)
-        inputs = {"inputs": job.inputs, "resume": job.resume}
-        into = self.place.checkpoints if job.volume else self.place.resume
-        workspace.fetch_all(self.client, self.place, inputs, choice.uid, self._fetching, into)
-        box = self._box(choice)
-        shown = box.mounts[0][1] if box.mounts else self.place.checkpoints
-        tmp = "/tmp" if choice.kind == "bwrap" else self.place.tmp  # noqa: S108
-        env = launch.environment(job, self.place, config.library, tmp, shown)
-        visible = None
-        if choice.kind == "bwrap":
-            visible = [*SYSTEM_DIRS, *box.readable, *box.writable]
-        command = launch.resolve(job, self.place, env["PATH"], visible, shown)
-        in_namespace = choice.kind == "bwrap"
-        self.group = create(config.groups, job.attempt_id, job.limits, in_namespace)
-        prepared_ms = int((monotonic() - self._began) * 1000)
-        self._began = monotonic()
-        spawned = launch.start(
-            config.host, choice, box, command, env, self._logs, self.group, job.limits
-        )
-        self._started = Started(spawned.pid, choice.level, prepared_ms).to_json()
-        self.client.send("POST", "started", self._started)
-        self._unanswered = True
-        return spawned
-
-    def _fetching(self, n_bytes: int) -> bool:
-        """Called before each download: a long one must not cost the lease. False: stop."""
-        if n_bytes > SMALL or monotonic() - self._began > SHORT_S:
-            self.letters.begin()
-        return self.box.order is None and not self.box.stale
-
-    def _reachable(self) -> bool:
-        """Whether another uid can use the interpreter and the workspace without mounts."""
-        asked_bare = self.job.sandbox.get("kind") == "bare"
-        if not self.config.host.root or (self.config.host.bwrap_works and not asked_bare):
-            return True
-        return bare.reachable([self.job.python, self.root, self.config.library])
-
-    def _box(self, choice: Choice) -> Box:
-        job, config, place = self.job, self.config, self.place
-        network = str(job.sandbox.get("network") or "host")
-        if network == "egress":
-            self.say("Network: none; egress is not available in this sandbox.")
-        extra = [str(path) for path in job.sandbox.get("read_only") or []]
-        writable = [place.work, place.output, place.checkpoints, place.job]
-        if job.resume is not None and not job.volume:
-            writable.append(place.resume)
-        if choice.kind == "bwrap":
-            etc.prepare(config.data, choice.uid)
-        made = Box(
-            work=place.work,
-            tmp=place.tmp,
-            writable=tuple(writable),
-            readable=(*prefixes(job.python), config.source, config.library, *extra),
-            uid=choice.uid,
-            network=network == "host",
-            gpus=bool(job.devices),
-            hidden=config.data,
-            etc=etc.folder(config.data),
-        )
-        if job.volume and choice.kind == "bwrap" and bwrap.can_show(made, job.volume):
-            return replace(made, mounts=((place.checkpoints, job.volume),))
-        return made
-
-    def _open_logs(self, choice: Choice) -> None:
-        out = workspace.open_log(f"{self.root}/stdout.log", choice.uid)
-        err = workspace.open_log(f"{self.root}/stderr.log", choice.uid)
-        self._logs = (out, err)
-        tails = [Tail("stdout", out), Tail("stderr", err)]
-        self._shipper = Shipper(self.client, tails, self.place.points, None)
-        for line in (*self.job.system_log, *choice.notes):
-            self.say(line)
+            self._close_logs()
+        return Finished(cause, message=message, image_digest=self._digest())
 
     def _supervise(self, spawned: launch.Spawned) -> Finished:
         watch = Watch(self, spawned)
-        if not _ended_within(spawned.pidfd, LAZY_S):
+        if spawned.inside is not None or not _ended_within(spawned.pidfd, LAZY_S):
             self._start_threads()
             watch.until_end()
         end = watch.reap()
-        self._runtime_ms = int((monotonic() - self._began) * 1000)
+        self._runtime_ms = self.runtime_ms()
         if self.box.stale:
             raise Stale
         watch.end_tree()
-        if self._shipping is None:
+        if not self._answering:
             self._answer_started()
         stopped_by = watch.stopped_by
         cause, message = watch.verdict(end)
@@ -249,25 +128,27 @@ class Supervisor:
         failure = self._finish()
         if failure and cause is None and stopped_by is None and end.code == 0:
             cause, message = "collect_failed", failure
-        return report.finished(end, cause, stopped_by, self._runtime_ms, message)
+        done = report.finished(end, cause, stopped_by, self._runtime_ms, message)
+        return replace(done, image_digest=self._digest())
 
     def _start_threads(self) -> None:
         """From here on the Attempt is heard of and spoken to."""
-        if self._shipping is not None:
+        if self._snapshots is not None:
             return
-        gc.enable()
-        self._shipper.client = self.client.again()
         self.letters.begin()
         if self._unanswered:
+            self._answering = True
             self.letters.also("started", self._answer_started)
-        self._shipping = threading.Thread(target=self._ship, name="ship", daemon=True)
-        self._shipping.start()
         self._snapshots = Snapshots(
             Collector(self.client.again(), self.say), self.place, self.box, self.runtime_ms,
             self.job.checkpoint_every_s, self.job.limits.get("disk_bytes", 0),
         )  # fmt: skip
         if self.job.checkpoint_every_s:
             self._snapshots.begin()
+        if self.job.checkpoint_every_epochs:
+            epochs = Epochs(self.job.checkpoint_every_epochs, self._snapshots.due)
+            self._shipper.listen = epochs.hear
+        self._begin_shipping()
 
     def snapshot(self) -> None:
         """Obey a checkpoint order."""
@@ -290,21 +171,6 @@ class Supervisor:
 
         self.box.put(persist(once).json())
         self._unanswered = False
-
-    def _ship(self) -> None:
-        """Send logs and points while the process lives. Runs on its own thread."""
-        wait = SHIP_LEAST_S
-        try:
-            while not self._ended:
-                if self._shipper.round():
-                    wait = SHIP_LEAST_S
-                else:
-                    time.sleep(wait)
-                    wait = min(wait * 1.5, SHIP_MOST_S)
-        except Stale:
-            self.box.end()
-        except Abandoned:
-            pass
 
     def _finish(self) -> str:
         """Send the rest of the logs and what the job left; return why not, or ""."""
@@ -336,18 +202,3 @@ def _ended_within(pidfd: int, seconds: float) -> bool:
     poller = select.poll()
     poller.register(pidfd, select.POLLIN)
     return bool(poller.poll(seconds * 1000))
-
-
-def _check_environment(job: Assignment) -> None:
-    kind = str(job.environment.get("kind", "default"))
-    if kind == "default":
-        return
-    what = {
-        "image": "There is no container engine here to run the job's image: install podman"
-        " (apt-get install podman) or docker on this machine",
-        "requirements": "Environments from a requirements file cannot be built on this machine",
-    }.get(kind, f"The environment kind {kind!r} is unknown")
-    raise launch.StartFailed(
-        f"{what}; use the default environment, or let the operator map it to a local one.",
-        "environment",
-    )

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 PR_SET_CHILD_SUBREAPER = 36
+CLONE_NEWNET = 0x40000000
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -21,9 +22,32 @@ def monotonic() -> float:
 
 def prctl(option: int, value: int) -> None:
     """Call prctl(2). Raises OSError."""
-    if _LIBC.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
+    _checked(_LIBC.prctl(option, ctypes.c_ulong(value), 0, 0, 0))
+
+
+def new_network() -> None:
+    """Give the calling thread a network namespace of its own. Raises OSError."""
+    _checked(_LIBC.unshare(CLONE_NEWNET))
+
+
+def enter_network(fd: int) -> None:
+    """Move the calling thread into the network namespace of ``fd``. Raises OSError."""
+    _checked(_LIBC.setns(fd, CLONE_NEWNET))
+
+
+def _checked(result: int) -> None:
+    if result != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
+
+
+def sync_disk(path: str) -> None:
+    """Write everything of the file system of ``path`` to disk, as far as the kernel can."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _LIBC.syncfs(fd)
+    finally:
+        os.close(fd)
 
 
 def boot_id() -> str:

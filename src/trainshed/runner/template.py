@@ -61,10 +61,12 @@ def main() -> int:
     parser.add_argument("--data", required=True)
     parser.add_argument("--library", default="")
     parser.add_argument("--stamp", default="")
+    parser.add_argument("--engine-env", action="store_true", help="JSON on standard input")
     options = parser.parse_args()
     lock = _lock(f"{options.data}/run/template.lock")
     if lock is None:
         return 0
+    engine_env = json.load(sys.stdin) if options.engine_env else {}
     listener = _listen(options.data)
     if os.fork():
         return 0
@@ -78,7 +80,7 @@ def main() -> int:
     os.environ.clear()
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     etc.build(options.data)
-    config = _config(options.data, options.library)
+    config = replace(_config(options.data, options.library), engine_env=engine_env)
     Template(config, listener, lock, options.stamp).serve()
     return 0
 
@@ -243,14 +245,15 @@ class Template:
 
 def _config(data: str, library: str) -> Config:
     here = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    return Config(data, here, library, _host(), boot_id(), find_homes())
+    return Config(data, here, library, find_host(), boot_id(), find_homes())
 
 
-def _host() -> Host:
+def find_host() -> Host:
     """Find what this machine can do, by doing it once."""
     root = os.getuid() == 0
     bwrap_path, setpriv, unshare = (_which(name) for name in ("bwrap", "setpriv", "unshare"))
-    bare = Host(root, bwrap_path, setpriv, unshare)
+    slirp, ip = _which("slirp4netns"), _which("ip")
+    bare = Host(root, bwrap_path, setpriv, unshare, slirp=slirp, ip=ip)
     if bwrap_path is None or (root and setpriv is None):
         missing = "bubblewrap" if bwrap_path is None else "setpriv (util-linux)"
         return replace(bare, why_not=f"{missing} is not installed")
@@ -265,7 +268,7 @@ def _host() -> Host:
 
 
 def _which(name: str) -> str | None:
-    for folder in ("/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin"):
+    for folder in ("/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin", "/sbin"):
         if os.access(f"{folder}/{name}", os.X_OK):
             return f"{folder}/{name}"
     return None

@@ -12,6 +12,7 @@ from trainshed.runner.system import read_text, stat_fields
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 TICKS = os.sysconf("SC_CLK_TCK")
+INITS = frozenset({"bwrap", "catatonit", "podman-init", "docker-init", "tini"})
 SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh", "env", "time", "nohup", "setpriv", "bwrap"})
 
 
@@ -49,10 +50,10 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def usage(root: int) -> Usage:
-    """Return the figures of everything below ``root``."""
+def usage(root: int, itself: bool = False) -> Usage:
+    """Return the figures of everything below ``root``, and with ``itself`` of it too."""
     rss = ticks = count = 0
-    for pid in descendants(root):
+    for pid in [*([root] * itself), *descendants(root)]:
         fields = stat_fields(pid)
         if len(fields) > 21:
             count += 1
@@ -72,6 +73,11 @@ def user_process(pid: int, wrapped: bool) -> int | None:
         below = children(init)
         return min(below, key=lambda one: int((stat_fields(one) or ["0"] * 20)[19]), default=None)
     return None
+
+
+def first_user_process(init: int) -> int:
+    """Return the user's own process in a container: its first, or what an init there started."""
+    return min(children(init), default=init) if _namespace_init(init) else init
 
 
 def ask_to_end(main: int | None, root: int, sent: set[int], everyone: bool) -> None:
@@ -105,7 +111,21 @@ def _catches_term(pid: int) -> bool:
 
 
 def _namespace_init(pid: int) -> bool:
-    return read_text(f"/proc/{pid}/comm").strip() == "bwrap"
+    return read_text(f"/proc/{pid}/comm").strip() in INITS
+
+
+def wait_for_children(deadline_s: float) -> bool:
+    """Reap children until none is left; False if some are after ``deadline_s``."""
+    end = time.monotonic() + deadline_s
+    while True:
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return True
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.005)
 
 
 def end_children(deadline_s: float | None = None) -> bool:

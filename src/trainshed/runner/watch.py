@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
+import signal
 import time
 from typing import Protocol
 
 from trainshed.runner import report, workspace
-from trainshed.runner.launch import Spawned
+from trainshed.runner.containers import Container
+from trainshed.runner.launch import Inside, Spawned
 from trainshed.runner.limits import LOG_SLACK, Cgroup
+from trainshed.runner.network import Network
 from trainshed.runner.orders import Mailbox
 from trainshed.runner.report import Exit
 from trainshed.runner.system import monotonic
@@ -17,9 +21,11 @@ from trainshed.runner.tree import (
     ask_to_end,
     descendants,
     end_children,
+    first_user_process,
     kill_all,
     usage,
     user_process,
+    wait_for_children,
 )
 from trainshed.runner.workspace import Workspace
 from trainshed.wire.v1 import Assignment
@@ -28,6 +34,8 @@ STOP_TICK_S = 0.05
 MEMORY_TICK_S = 0.2
 DISK_TICK_S = 1.0
 IDLE_TICK_S = 5.0
+#: An engine has this long to tidy up once the container's first process has ended.
+TIDY_S = 30.0
 SIGKILL_EXIT = 137
 
 
@@ -38,9 +46,14 @@ class Attempt(Protocol):
     box: Mailbox
     group: Cgroup
     place: Workspace
+    network: Network
+    container: Container | None
 
     def runtime_ms(self) -> int:
         """Return the run time so far."""
+
+    def stop_clock(self) -> None:
+        """The user's process has ended."""
 
     def snapshot(self) -> None:
         """Obey a checkpoint order."""
@@ -57,19 +70,30 @@ class Watch:
         self._cause: str | None = None
         self._message = ""
         self._main: int | None = None
-        self._asked: set[int] = set()
+        self._asked = attempt.network.pids
         self._stopping: tuple[float, float] | None = None
         self._memory_due = 0.0
         self._disk_due = 0.0
         self._peak = 0
+        self._inside = spawned.inside
+        self._root = os.getpid() if spawned.inside is None else spawned.inside.pid
+        self._oom = False
+        self._tidy_until: float | None = None
+        self._orderly = False
 
     def until_end(self) -> None:
         """Return once the user's process has ended."""
         poller = select.poll()
         poller.register(self._spawned.pidfd, select.POLLIN)
         poller.register(self._attempt.box.wake, select.POLLIN)
+        inner = -1 if self._inside is None else self._inside.pidfd
+        if inner >= 0:
+            poller.register(inner, select.POLLIN)
         while True:
             ready = {fd for fd, _ in poller.poll(self._wait_s() * 1000)}
+            if inner in ready:
+                poller.unregister(inner)
+                self._inside_ended()
             if self._spawned.pidfd in ready:
                 return
             self._attempt.box.hush()
@@ -81,12 +105,19 @@ class Watch:
         """Return how the user's process ended."""
         status = os.waitpid(self._spawned.pid, 0)[1]
         os.close(self._spawned.pidfd)
+        self._orderly = os.WIFEXITED(status)
+        if self._attempt.container is not None:
+            return self._attempt.container.end(status)
         return report.exit_of(status, self._spawned.wrapped)
 
     def end_tree(self) -> None:
         """Leave nothing running. During a stop, what is left has the rest of its grace."""
         self._main = None
-        if self._stopping is not None and self._cause not in ("memory", "disk"):
+        self._attempt.network.end()
+        if self._inside is not None:
+            self._kill()
+            self._orderly = wait_for_children(TIDY_S) and self._orderly
+        elif self._stopping is not None and self._cause not in ("memory", "disk"):
             while monotonic() < self._stopping[1] and descendants(os.getpid()):
                 self._escalate()
                 end_zombies()
@@ -99,12 +130,32 @@ class Watch:
     def verdict(self, end: Exit) -> tuple[str | None, str]:
         """Return the limit that ended it (or None) and the sentence for people."""
         failed = end.signal is not None or end.code != 0
-        if self._cause is None and failed and self._attempt.group.oom_kills():
+        container = self._attempt.container
+        if self._cause is None and failed and self._ran_out_of_memory():
             self._cause = "memory"
-            self._message = report.memory(self._limits, self._attempt.group.peak_bytes())
+            peak = self._attempt.group.peak_bytes() or self._peak or None
+            self._message = report.memory(self._limits, peak)
+        if container is not None:
+            container.finish(self._orderly)
         if self._cause is not None:
             return self._cause, self._message
         return None, report.own_end(end, self.stopped_by)
+
+    def _ran_out_of_memory(self) -> bool:
+        container = self._attempt.container
+        if self._oom or self._attempt.group.oom_kills():
+            return True
+        return container is not None and container.out_of_memory()
+
+    def _inside_ended(self) -> None:
+        """The user's process in a container has ended: what is left is the engine's tidying up,
+        which takes the control group and what it knows away.
+        """
+        self._attempt.stop_clock()
+        self._oom = self._attempt.group.oom_kills() > 0
+        self._peak = max(self._peak, self._attempt.group.peak_bytes() or 0)
+        self._inside = Inside()
+        self._tidy_until = monotonic() + TIDY_S
 
     def _wait_s(self) -> float:
         if self._stopping is not None:
@@ -139,7 +190,7 @@ class Watch:
             place = self._attempt.place
             owner = os.stat(place.job).st_uid if os.getuid() == 0 else None
             workspace.flag(place.stop_flag, why, owner)
-            self._main = user_process(self._spawned.pid, self._spawned.wrapped)
+            self._main = self._user_process()
             self._stopping = (now + grace / 2, now + grace)
         else:
             self._stopping = (
@@ -154,16 +205,28 @@ class Watch:
         if now >= end:
             self._kill()
         else:
-            ask_to_end(self._main, os.getpid(), self._asked, now >= half)
+            ask_to_end(self._main, self._root, self._asked, now >= half)
+
+    def _user_process(self) -> int | None:
+        if self._inside is None:
+            return user_process(self._spawned.pid, self._spawned.wrapped)
+        return first_user_process(self._inside.pid) if self._inside.pid else None
 
     def _kill(self) -> None:
+        """Kill the tree. Of a container only what is inside: the engine then removes it."""
         self._attempt.group.kill()
-        kill_all(descendants(os.getpid()))
+        if self._inside is None:
+            kill_all(descendants(os.getpid()))
+        elif self._inside.pid:
+            with contextlib.suppress(OSError):
+                signal.pidfd_send_signal(self._inside.pidfd, signal.SIGKILL)
 
     def _check(self) -> None:
+        now = monotonic()
+        if self._tidy_until is not None and now > self._tidy_until:
+            kill_all(descendants(os.getpid()))
         if self._cause is not None:
             return
-        now = monotonic()
         limit = self._limits.get("max_runtime_ms")
         if limit and self._attempt.runtime_ms() >= limit and self.stopped_by is None:
             self._cause, self._message = "timeout", report.time_limit(self._limits)
@@ -179,7 +242,7 @@ class Watch:
         limit = self._limits.get("memory_bytes")
         if not limit:
             return
-        used = usage(os.getpid()).rss_bytes
+        used = usage(self._root, itself=self._inside is not None).rss_bytes
         self._peak = max(self._peak, used)
         if used > limit:
             self._cause, self._message = "memory", report.memory(self._limits, self._peak)

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from trainshed.store import sql
 from trainshed.store.mapping import ATTEMPT_MUTABLE
-from trainshed.store.tables import attempts, fires, holds, jobs, schedules
+from trainshed.store.tables import attempts, deliveries, fires, holds, jobs, schedules
+from trainshed.store.tables.deliveries import PENDING
 from trainshed.store.tables.jobs import LIVE, PLACEABLE
 
 #: Accounts that have something placeable: one index probe an account, however long the queues
@@ -78,6 +79,40 @@ RESERVE = sql.insert(holds, tail="ON CONFLICT DO NOTHING")
 #: Capture or release, once: only from open.
 END_HOLD = sql.update(
     holds, ("state", "captured", "ended_at"), "WHERE id = ? AND state = 'open'"
+)  # fmt: skip
+
+#: Subscriptions with a Delivery that is due: one probe of ``ix_deliveries_due`` for each that has
+#: any pending, however many those are.
+WAITING_SUBSCRIPTIONS = f"""
+WITH RECURSIVE waiting(id) AS (
+    SELECT MIN(subscription_id) FROM deliveries WHERE {PENDING}
+    UNION ALL
+    SELECT (SELECT MIN(deliveries.subscription_id) FROM deliveries
+            WHERE deliveries.subscription_id > waiting.id AND {PENDING})
+    FROM waiting WHERE waiting.id IS NOT NULL
+)
+SELECT id FROM waiting WHERE id IS NOT NULL AND EXISTS
+    (SELECT 1 FROM deliveries
+     WHERE deliveries.subscription_id = waiting.id AND {PENDING} AND deliveries.next_at <= ?)
+"""  # noqa: S608  constants only
+
+#: The first due ones of a Subscription; what another server is just claiming is passed over.
+DUE = sql.select(
+    deliveries, "WHERE subscription_id = ? AND", PENDING, "AND next_at <= ?",
+    "ORDER BY next_at, id LIMIT ?",
+)  # fmt: skip
+SKIP_LOCKED = " FOR NO KEY UPDATE SKIP LOCKED"
+
+#: A try begins: a crash before it is settled leaves the row due again at ``next_at``.
+BEGIN_TRY = sql.update(deliveries, ("next_at",), "WHERE id = ?").replace(
+    "SET ", "SET tries = tries + 1, "
+)
+
+#: Only the newest try of a pending Delivery may say how it ended.
+SETTLE_TRY = sql.update(
+    deliveries,
+    ("state", "next_at", "done_at", "status", "detail", "response", "took_ms"),
+    "WHERE id = ? AND tries = ? AND", PENDING,
 )  # fmt: skip
 
 #: One number for the lock under which sequence numbers are given on PostgreSQL (D11), and one for

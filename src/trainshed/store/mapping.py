@@ -127,8 +127,8 @@ def attempt_row(one: Attempt) -> Row:
     return (
         one.id, one.job_id, one.account_id, one.number, one.token, one.offer_id, one.executor,
         one.pool, one.millicpus, one.memory_bytes, json_text(one.devices), len(one.devices),
-        one.slot, *changes[:6], micros(one.leased_at), *changes[6:],
-        one.runner_token_hash, one.job_token_hash,
+        one.slot, *changes[:6], micros(one.leased_at), *changes[6:-2],
+        one.runner_token_hash, one.job_token_hash, *changes[-2:],
     )  # fmt: skip
 
 
@@ -136,7 +136,7 @@ def attempt_row(one: Attempt) -> Row:
 ATTEMPT_MUTABLE = (
     "state", "reason", "message", "order_sent", "isolation", "handle", "renewed_at", "started_at",
     "ended_at", "exit_code", "signal", "runtime_ms", "billable_ms", "checkpoint_ms",
-    "resumed_from", "resumed_step",
+    "resumed_from", "resumed_step", "network", "image_digest",
 )  # fmt: skip
 
 
@@ -146,7 +146,7 @@ def attempt_changes(one: Attempt) -> Row:
         one.state.value, _value(one.reason), clean(one.message), one.order, one.isolation,
         json_text(one.handle), micros_or_none(one.renewed_at), micros_or_none(one.started_at),
         micros_or_none(one.ended_at), one.exit_code, one.signal, one.runtime_ms, one.billable_ms,
-        one.checkpoint_ms, one.resumed_from, one.resumed_step,
+        one.checkpoint_ms, one.resumed_from, one.resumed_step, one.network, one.image_digest,
     )  # fmt: skip
 
 
@@ -156,14 +156,15 @@ def attempt_from(row: Row) -> Attempt:
         id_, job_id, account_id, number, token, offer_id, executor, pool, millicpus, memory_bytes,
         devices, _gpus, slot, state, reason, message, order, isolation, handle, leased_at,
         renewed_at, started_at, ended_at, exit_code, signal, runtime_ms, billable_ms,
-        checkpoint_ms, resumed_from, resumed_step, runner_hash, job_hash,
+        checkpoint_ms, resumed_from, resumed_step, runner_hash, job_hash, network, image_digest,
     ) = row  # fmt: skip
     return Attempt(
         id_, job_id, account_id, number, token, offer_id, executor, pool, millicpus, memory_bytes,
         moment(leased_at), _strings.decode(devices), slot, _ATTEMPT[state], _REASON[reason],
         message, order, isolation, json_object(handle), moment_or_none(renewed_at),
         moment_or_none(started_at), moment_or_none(ended_at), exit_code, signal, runtime_ms,
-        billable_ms, checkpoint_ms, resumed_from, resumed_step, runner_hash, job_hash,
+        billable_ms, checkpoint_ms, resumed_from, resumed_step, runner_hash, job_hash, network,
+        image_digest,
     )  # fmt: skip
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from trainshed.store.link import Link
 from trainshed.store.repos.attempts import SqlAttempts
+from trainshed.store.repos.deliveries import SqlDeliveries
 from trainshed.store.repos.events import SqlEvents
 from trainshed.store.repos.files import SqlFiles
 from trainshed.store.repos.jobs import SqlJobs
 from trainshed.store.repos.ledger import SqlLedger
+from trainshed.store.repos.logins import SqlLogins
 from trainshed.store.repos.people import SqlPeople
 from trainshed.store.repos.records import SqlRecords
 from trainshed.store.repos.schedules import SqlSchedules
@@ -18,8 +20,8 @@ class Repos:
     """All repositories over one Link."""
 
     __slots__ = (
-        "attempts", "events", "files", "jobs", "ledger", "link", "people", "records",
-        "schedules", "streams",
+        "attempts", "deliveries", "events", "files", "jobs", "ledger", "link", "logins", "people",
+        "records", "schedules", "streams",
     )  # fmt: skip
 
     def __init__(self, link: Link) -> None:
@@ -31,8 +33,10 @@ class Repos:
         self.events = SqlEvents(link)
         self.people = SqlPeople(link)
         self.files = SqlFiles(link)
+        self.logins = SqlLogins(link)
         self.records = SqlRecords(link)
         self.schedules = SqlSchedules(link)
+        self.deliveries = SqlDeliveries(link)
         self.streams = SqlStreams(link)
 
     def flush(self) -> None:
@@ -91,9 +95,19 @@ class Work:
         return self._alive.files
 
     @property
+    def logins(self) -> SqlLogins:
+        """Logins to container registries."""
+        return self._alive.logins
+
+    @property
     def records(self) -> SqlRecords:
         """Idempotency, audit, settings, public ids."""
         return self._alive.records
+
+    @property
+    def deliveries(self) -> SqlDeliveries:
+        """Subscriptions and deliveries."""
+        return self._alive.deliveries
 
     @property
     def streams(self) -> SqlStreams:

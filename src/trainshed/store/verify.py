@@ -107,6 +107,11 @@ RULES: tuple[tuple[str, str], ...] = (
         " ELSE ended_at IS NULL OR reason IS NULL END",
     ),
     (
+        "attempts: job {0} ran in {1} different images",
+        "SELECT job_id, COUNT(DISTINCT image_digest) FROM attempts"
+        " WHERE image_digest IS NOT NULL GROUP BY job_id HAVING COUNT(DISTINCT image_digest) > 1",
+    ),
+    (
         "jobs: {0} is marked live={1}, it has {2} live attempts",
         "SELECT id, live, n FROM (SELECT jobs.id, jobs.live, (SELECT COUNT(*) FROM attempts"
         " WHERE attempts.job_id = jobs.id AND attempts.$live) AS n FROM jobs) AS j"
@@ -168,6 +173,21 @@ RULES: tuple[tuple[str, str], ...] = (
         "SELECT v.account_id, v.path, v.artifact_id FROM volumes AS v LEFT JOIN artifacts AS a"
         " ON a.id = v.artifact_id AND a.account_id = v.account_id AND a.kind = 'checkpoint'"
         " WHERE a.id IS NULL",
+    ),
+    (
+        "deliveries: {0} is {1} but done_at is {2}",
+        "SELECT id, state, done_at FROM deliveries WHERE (state = 'pending') <> (done_at IS NULL)",
+    ),
+    (
+        "deliveries: {0} belongs to {1}, its subscription to {2}",
+        "SELECT d.id, d.account_id, s.account_id FROM deliveries AS d JOIN subscriptions AS s"
+        " ON s.id = d.subscription_id WHERE s.account_id IS NOT NULL"
+        " AND d.account_id <> s.account_id",
+    ),
+    (
+        "deliveries: the cursor {0} is beyond the last event",
+        "SELECT value FROM meta WHERE key = 'deliveries.cursor'"
+        " AND CAST(value AS BIGINT) > (SELECT COALESCE(MAX(seq), 0) FROM events)",
     ),
     (
         "uploads: {0} is complete without content, or has content without being complete",

@@ -5,14 +5,18 @@ A third party runs the same: subclass, give the subject, collect with pytest.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
 
 from trainshed.domain.errors import DigestConflict, InvalidInput, NotFound
 from trainshed.domain.job import JobSpec
 from trainshed.ports.blobs import Blobs
+from trainshed.ports.channel import Channel, Message
 from trainshed.ports.executor import Cleans, Executor, Launch
 from trainshed.ports.workload import Workload
 
@@ -103,3 +107,31 @@ def check_blobs(blobs: Blobs) -> None:
     blobs.delete("acc_a", md5)
     raises(NotFound, lambda: blobs.read("acc_a", md5))
     assert blobs.free_bytes() > 0
+
+
+def check_channel(
+    name: str, channel: Channel, good: Mapping[str, Any], nowhere: Mapping[str, Any]
+) -> None:
+    """Check refuses by naming the field, nothing secret is shown, failing is an answer.
+
+    ``good`` is a configuration that holds ``secret`` where it may; at ``nowhere`` nobody answers.
+    """
+    assert channel.name == name
+    assert channel.at_once >= 1
+    error = raises(InvalidInput, lambda: channel.check({}))
+    assert isinstance(error, InvalidInput)
+    assert error.extra.get("field")
+    kept = channel.check(good)
+    assert json.loads(json.dumps(kept)) == kept
+    assert channel.check(kept) == kept
+    assert "secret" not in channel.shown(kept)
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    job = {"id": "job_1", "name": "a\r\nBcc: b@example.org <!channel>", "retry_count": 1}
+    body = {
+        "type": "job.failed", "timestamp": "2026-01-01T00:00:00Z", "data": {"job": job},
+    }  # fmt: skip
+    message = Message("dlv_1", "job.failed", body, at)
+    secret = {"secret": "whsec_" + "A" * 44} if name == "webhook" else {}
+    sent = asyncio.run(channel.send({**channel.check(nowhere), **secret}, message))
+    assert not sent.ok
+    assert sent.detail

@@ -13,11 +13,12 @@ from trainshed.domain.artifact import Artifact, ArtifactKind, FileRef, check_pat
 from trainshed.domain.attempt import Attempt, Ending
 from trainshed.domain.errors import InvalidInput, NotAuthenticated, StaleLease
 from trainshed.domain.events import Event
+from trainshed.domain.image import Login
 from trainshed.domain.job import Job, derived
-from trainshed.domain.states import AttemptState, JobState, Reason
+from trainshed.domain.states import AttemptState, JobState, Reason, check_attempt
 from trainshed.ports.crash import crashpoint, register
 from trainshed.ports.store import Tx
-from trainshed.usecases import billing
+from trainshed.usecases import billing, registries
 from trainshed.usecases.engine import Engine
 
 register("attempts.after_finish")
@@ -25,7 +26,9 @@ register("attempts.after_finish")
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What an Attempt is to run: rows only; blobs are opened by the door."""
+    """What an Attempt is to run: rows only; blobs are opened by the door. ``image_digest``: that
+    of an earlier Attempt. ``login``: for the registry of the Job's image.
+    """
 
     attempt: Attempt
     job: Job
@@ -35,6 +38,8 @@ class Work:
     remaining_ms: int
     n_people: int
     resuming: bool = False
+    image_digest: str | None = None
+    login: Login | None = None
 
 
 def authenticate(engine: Engine, attempt_id: str, token: str) -> None:
@@ -93,6 +98,8 @@ def beginning(engine: Engine, attempt_id: str) -> Callable[[Tx], Work]:
             remaining_ms=billing.remaining_ms(job, earlier),
             n_people=tx.people.n_people(),
             resuming=again and resume is not None,
+            image_digest=next((a.image_digest for a in earlier if a.image_digest), None),
+            login=registries.login_of(tx, job),
         )
 
     return apply
@@ -112,16 +119,22 @@ def files_of(engine: Engine, attempt_id: str, resume: bool) -> tuple[str, list[F
     return engine.deps.store.read(load)
 
 
-def started(engine: Engine, attempt_id: str, isolation: str) -> Callable[[Tx], str | None]:
+def started(
+    engine: Engine,
+    attempt_id: str,
+    isolation: str,
+    network: str | None = None,
+    image_digest: str | None = None,
+) -> Callable[[Tx], str | None]:
     """Return the transaction that notes that the user's process runs; it returns the open order."""
     now = engine.deps.clock.utc_now()
     _renew(engine, attempt_id)
 
     def apply(tx: Tx) -> str | None:
         attempt = live(tx, attempt_id)
-        if attempt.state is AttemptState.RUNNING:
+        if attempt.state in (AttemptState.RUNNING, AttemptState.CHECKPOINTING):
             return attempt.order
-        running = rules.started(attempt, isolation, now)
+        running = rules.started(attempt, isolation, now, network, image_digest)
         _save(tx, running)
         job = tx.jobs.get(attempt.job_id)
         first = replace(job, started_at=job.started_at or now)
@@ -133,13 +146,43 @@ def started(engine: Engine, attempt_id: str, isolation: str) -> Callable[[Tx], s
     return apply
 
 
+def order_for(engine: Engine, attempt_id: str) -> str | None:
+    """Return the open order. Renews nothing: whoever asks may be gone before the answer.
+
+    Raises:
+        StaleLease: the lease is gone.
+    """
+    return engine.deps.store.read(lambda tx: live(tx, attempt_id).order)
+
+
+def checkpointing(engine: Engine, attempt_id: str, active: bool) -> Callable[[Tx], str | None]:
+    """Return the transaction that notes that a snapshot begins or is over; it returns the open
+    order. Saying it twice is fine.
+    """
+    now = engine.deps.clock.utc_now()
+    wanted = AttemptState.CHECKPOINTING if active else AttemptState.RUNNING
+    _renew(engine, attempt_id)
+
+    def apply(tx: Tx) -> str | None:
+        attempt = live(tx, attempt_id)
+        running = attempt.state in (AttemptState.RUNNING, AttemptState.CHECKPOINTING)
+        if running and attempt.state is not wanted:
+            _save(tx, replace(attempt, state=check_attempt(attempt.state, wanted)))
+            if active:
+                ids = (attempt.job_id, attempt_id)
+                tx.events.append(Event("attempt.checkpointing", attempt.account_id, now, *ids))
+        return attempt.order
+
+    return apply
+
+
 def heartbeat(engine: Engine, attempt_id: str) -> str | None:
     """Renew in memory; return the open order.
 
     Raises:
         StaleLease: the lease is gone.
     """
-    order = engine.deps.store.read(lambda tx: live(tx, attempt_id).order)
+    order = order_for(engine, attempt_id)
     _renew(engine, attempt_id)
     return order
 
@@ -197,7 +240,8 @@ def finishing(engine: Engine, attempt_id: str, ending: Ending) -> Callable[[Tx],
         tx.jobs.save(after)
         if after.state is JobState.QUEUED:
             billing.reserve(tx, after, every, engine.pools[after.pool], stamp)
-        tx.events.append(_end_event(after, done, now))
+        for event in _end_events(after, done, now):
+            tx.events.append(event)
         return after
 
     return apply
@@ -219,7 +263,11 @@ _KINDS = {
 }
 
 
-def _end_event(job: Job, attempt: Attempt, now: datetime) -> Event:
+_EVICTIONS = frozenset({Reason.PREEMPTED, Reason.DRAINED})
+
+
+def _end_events(job: Job, attempt: Attempt, now: datetime) -> list[Event]:
+    """What became of the Job, after the eviction that caused it."""
     kind = _KINDS.get(job.state)
     if kind is None:
         kind = "job.retrying" if attempt.state is AttemptState.FAILED else "job.requeued"
@@ -230,16 +278,21 @@ def _end_event(job: Job, attempt: Attempt, now: datetime) -> Event:
         "exit_code": attempt.exit_code,
         "message": attempt.message,
     }
-    return Event(kind, job.account_id, now, job.id, attempt.id, data)
+    evicted = attempt.state is AttemptState.EVICTED and attempt.reason in _EVICTIONS
+    kinds = ["job.evicted", kind] if evicted else [kind]
+    return [Event(k, job.account_id, now, job.id, attempt.id, data) for k in kinds]
 
 
-def delivered(attempt_id: str) -> Callable[[Tx], None]:
+def delivered(engine: Engine, attempt_id: str) -> Callable[[Tx], None]:
     """Return the transaction that clears a checkpoint order: unlike a stop, it is given once."""
+    now = engine.deps.clock.utc_now()
 
     def apply(tx: Tx) -> None:
         attempt = live(tx, attempt_id)
         if attempt.order == "checkpoint":
             _save(tx, replace(attempt, order=None))
+            kind, data = "job.checkpointing", {"attempt": attempt.number}
+            tx.events.append(Event(kind, attempt.account_id, now, attempt.job_id, attempt_id, data))
 
     return apply
 

@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 from trainshed.domain.attempt import Attempt
 from trainshed.domain.errors import NotFound
 from trainshed.ports.deps import Deps
-from trainshed.ports.executor import Cleans
+from trainshed.ports.executor import Cleans, KeepsEnvironments
+from trainshed.ports.store import Tx
 from trainshed.ports.streams import LOG_STREAMS
 from trainshed.usecases import firing, logs
 from trainshed.usecases.engine import Engine
@@ -18,6 +19,8 @@ from trainshed.usecases.engine import Engine
 #: A runner that has called ``finished`` needs a moment to leave its workspace.
 LEAVE = timedelta(seconds=2)
 GRACE = timedelta(hours=24)
+#: How long a delivery that arrived is listed.
+LISTED = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,7 @@ def tidy(engine: Engine) -> None:
     """
     deps = engine.deps
     now = deps.clock.utc_now()
+    trim_environments(deps)
     for executor in deps.executors.values():
         if not isinstance(executor, Cleans):
             continue
@@ -43,8 +47,21 @@ def tidy(engine: Engine) -> None:
                 _seal(deps, attempt)
             if attempt is None or _gone(attempt, now):
                 executor.clean(attempt_id)
-    deps.store.write(lambda tx: tx.records.purge_remembered(now - _ttl(deps)))
-    deps.store.write(lambda tx: tx.schedules.purge_fires(now - firing.KEEP_FIRES))
+    deps.store.write(lambda tx: _purge(tx, deps, now))
+
+
+def _purge(tx: Tx, deps: Deps, now: datetime) -> None:
+    """Drop answers, deliveries and fires that are old enough."""
+    tx.records.purge_remembered(now - _ttl(deps))
+    tx.deliveries.purge(now - LISTED)
+    tx.schedules.purge_fires(now - firing.KEEP_FIRES)
+
+
+def trim_environments(deps: Deps) -> None:
+    """Keep built environments below their limit."""
+    for executor in deps.executors.values():
+        if isinstance(executor, KeepsEnvironments):
+            executor.trim_environments(deps.policy.environments.max_bytes)
 
 
 def collect_garbage(deps: Deps, grace: timedelta = GRACE) -> Swept:

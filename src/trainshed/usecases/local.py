@@ -44,12 +44,13 @@ def standing(deps: Deps) -> Standing:
 
 def _shares(people: list[User], live: list[Attempt], isolated: bool) -> bool:
     """While several people are here no new job gets the machine's network (D17), unless isolation
-    is not required; one that began before the newest of them came may have it.
+    is not required; one that began before the newest of them came may have it, or be given it.
     """
     if len(people) <= 1:
         return False
     newest = max(one.created_at for one in people)
-    return not isolated or any(one.leased_at <= newest for one in live)
+    early = (one for one in live if one.network in (None, "host"))
+    return not isolated or any(one.network or one.leased_at <= newest for one in early)
 
 
 def first_grant(deps: Deps) -> bool:

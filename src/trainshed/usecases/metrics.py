@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from trainshed.domain.attempt import Attempt
 from trainshed.domain.errors import InvalidInput, NotFound
@@ -11,7 +11,7 @@ from trainshed.domain.people import Principal
 from trainshed.ports.deps import Deps
 from trainshed.ports.store import Tx
 from trainshed.ports.streams import Bucket, Point
-from trainshed.ports.views import SeriesView
+from trainshed.ports.views import Progress, SeriesView
 from trainshed.usecases.attempts import live
 from trainshed.usecases.engine import Engine
 from trainshed.usecases.queries import owned
@@ -69,6 +69,23 @@ def keys(deps: Deps, principal: Principal, job_id: str) -> list[tuple[str, int, 
         ]
 
     return deps.store.read(load)
+
+
+def progress(latest: Mapping[str, Point]) -> Progress | None:
+    """Return how far a Job is, from its newest points (``JobView.latest``); nothing is invented."""
+    if not latest:
+        return None
+
+    def number(*names: str) -> float | None:
+        found = [latest[n].value for n in names if n in latest]
+        return next((v for v in found if math.isfinite(v)), None)
+
+    return Progress(
+        epoch=number("epoch"),
+        epoch_total=number("epoch_total", "epochs_total", "total_epochs", "epochs"),
+        step=max(p.step for p in latest.values()),
+        loss=number("loss", "train_loss", "train/loss"),
+    )
 
 
 def series(

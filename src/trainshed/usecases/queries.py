@@ -158,3 +158,17 @@ def offers(deps: Deps) -> list[OfferView]:
     return [
         OfferView(free_of(offer, uses), pools.get(offer.pool, default)) for offer in offers_of(deps)
     ]
+
+
+def company_notes(deps: Deps) -> tuple[str, ...]:
+    """Return what changed for jobs because a second person has just come, in sentences."""
+    if deps.store.read(lambda tx: tx.people.n_people()) != 2:
+        return ()
+    notes = []
+    if deps.policy.loopback_only:
+        notes.append(
+            "Two people share this server now: jobs that start from now on get no network."
+        )
+    if deps.policy.require_isolation:
+        notes.append("Jobs that cannot be isolated from each other at all are refused from now on.")
+    return tuple(notes)

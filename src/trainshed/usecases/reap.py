@@ -44,7 +44,9 @@ def look(engine: Engine) -> int:
 
 def ending_of(outcome: Mapping[str, object]) -> Ending:
     """Return the domain's Ending from a runner's ``Finished`` as a dict."""
-    known = ("cause", "exit_code", "signal", "stopped_by", "runtime_ms", "message")
+    known = (
+        "cause", "exit_code", "signal", "stopped_by", "runtime_ms", "message", "image_digest",
+    )  # fmt: skip
     return Ending(**{k: outcome[k] for k in known if k in outcome})  # type: ignore[arg-type]
 
 

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -15,13 +14,13 @@ from trainshed.domain import placement, pricing
 from trainshed.domain.artifact import check_path
 from trainshed.domain.errors import InvalidInput, NotFound, StorageFull
 from trainshed.domain.events import Event
-from trainshed.domain.job import Environment, Job, JobSpec
+from trainshed.domain.job import Job, JobSpec
 from trainshed.domain.people import Principal, Right
 from trainshed.domain.resources import Offer, Pool, Use
 from trainshed.ports.deps import Deps
 from trainshed.ports.store import Tx
 from trainshed.ports.views import JobView, PlanView
-from trainshed.usecases import billing
+from trainshed.usecases import billing, environments
 from trainshed.usecases.capacity import candidate_of, offers_of, use_of
 
 #: Variables that the platform sets itself in every job; a user may not override them.
@@ -29,15 +28,6 @@ RESERVED_ENV = frozenset({"CUDA_VISIBLE_DEVICES", "PYTHONPATH", "LD_PRELOAD", "L
 
 #: The dialect under which Idempotency-Keys are bound to what they made.
 ONCE = "idempotency"
-
-MAX_IMAGE = 512
-_NAME = "[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
-#: A reference as registries define it: host and port, path, tag, digest. It can be no option.
-_IMAGE = re.compile(
-    r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{1,5})?/)?"
-    + f"{_NAME}(?:/{_NAME})*"
-    + r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?"
-)
 
 FALLBACK_NOTE = (
     "No GPU on this machine: the job runs on its CPUs and is charged at the local-cpu price."
@@ -198,11 +188,14 @@ def _check(deps: Deps, command: SubmitJob) -> _Checked:
             f"There is no workload {spec.workload!r}; there is: {known}.", field="workload"
         )
     planned = workload.plan(spec)
-    spec = replace(spec, resources=billing.known_type(deps.pools, spec.resources))
+    spec = replace(
+        spec,
+        resources=billing.known_type(deps.pools, spec.resources),
+        environment=environments.settle(deps, command.principal, spec.environment),
+    )
     spec = replace(spec, command=planned.command, env_names=tuple(sorted(command.env)))
     spec.check()
     _check_env(command.env)
-    _check_environment(spec.environment)
     _check_name(command.name)
     _check_volume(spec.checkpoint_path)
     _check_paths(spec)
@@ -239,22 +232,6 @@ def _check_env(env: Mapping[str, str]) -> None:
             )
         if name in RESERVED_ENV or name.startswith("TRAINSHED_"):
             raise InvalidInput(f"{name} is set by the platform and cannot be given.", field="env")
-
-
-def _check_environment(environment: Environment) -> None:
-    if environment.kind == "image":
-        if len(environment.value) > MAX_IMAGE or not _IMAGE.fullmatch(environment.value):
-            raise InvalidInput(
-                "image must be a container image's name, such as python:3.12 or"
-                " registry.example/team/trainer:1.0.",
-                field="image",
-            )
-    elif environment.kind != "default":
-        raise InvalidInput(
-            f"environment.kind {environment.kind!r} is not available on this server; use 'default'"
-            " (the server's own interpreter and packages).",
-            field="environment.kind",
-        )
 
 
 def _check_volume(path: str) -> None:

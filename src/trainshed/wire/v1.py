@@ -19,6 +19,8 @@ and exits. 503 and no answer mean: try again with jittered back-off, for as long
     GET  resume/{index}          raw bytes of Assignment.resume["files"][index]
     PUT  blobs?md5=M&sha256=S&size=N   raw bytes -> 201 {"md5"}
                                  409 digest_conflict; 507 quota or disk
+    POST checkpointing           {"active"}: a snapshot of the running job begins, or is over
+                                                                       -> 200 Reply
     POST artifacts               Collected           -> 201 {"id"}; idempotent per digest
     POST finished                Finished                              -> 200 {}; idempotent
 """
@@ -62,11 +64,22 @@ class Assignment(Message):
     ``resume`` then lie in the checkpoint directory from the start. ``resume_flag``: appended to the
     command with the path of what it resumes from, or "". ``resuming``: False when ``resume`` is
     only what the volume held before a Job's first Attempt.
-    ``sandbox``: {"kind": "auto"|"bwrap"|"bare", "uid": int|null, "network": "host"|"none",
+    ``sandbox``: {"kind": "auto"|"bwrap"|"bare", "uid": int|null, "network":
+    "host"|"egress"|"none",
     "minimum": "none"|"partial"|"strong", "read_only": [host paths]}.
     ``limits``: {"millicpus", "memory_bytes", "max_runtime_ms", "log_bytes", "disk_bytes", "pids"}.
-    ``python``: the interpreter that ``python``/``python3`` in the command means. ``system_log``:
-    lines the server wants at the head of the ``system`` stream (CPU fallback, network).
+    ``environment``: {"kind": "default"|"requirements"|"image", "value": the requirements' text or
+    the image's name,
+    "framework": null or {"name", "module", "package"}, "mapped": whether ``python`` is the
+    operator's for it, "account": whose, "sdists": bool, "build_s", "max_bytes", "pip": {variables
+    for pip, never logged}}.
+    ``checkpoint_every_epochs``: a snapshot each time so many further epochs were reported.
+    ``container``: for the environment kind ``image``: {"name": registry/repository, "reference":
+    with its tag or digest, "engine": "auto"|"podman"|"docker", "pull": "missing"|"always"|"never",
+    "digest": that of an earlier Attempt or "", "credentials": null or {"registry", "username",
+    "password"} (never logged)}. ``python``: the interpreter that ``python``/``python3`` in the
+    command means outside containers. ``system_log``: lines the server wants at the head of the
+    ``system`` stream (CPU fallback, network).
     """
 
     attempt_id: str
@@ -80,11 +93,13 @@ class Assignment(Message):
     resume: dict[str, Any] | None = None
     environment: dict[str, Any] = field(default_factory=lambda: {"kind": "default", "value": ""})
     sandbox: dict[str, Any] = field(default_factory=dict)
+    container: dict[str, Any] = field(default_factory=dict)
     limits: dict[str, int] = field(default_factory=dict)
     devices: list[str] = field(default_factory=list)
     grace_s: float = 10.0
     heartbeat_s: float = 5.0
     checkpoint_every_s: float | None = None
+    checkpoint_every_epochs: int | None = None
     system_log: list[str] = field(default_factory=list)
     api_url: str = ""
     volume: str = ""
@@ -94,11 +109,15 @@ class Assignment(Message):
 
 @dataclass(frozen=True)
 class Started(Message):
-    """The user's process runs. ``isolation``: strong, partial or none, what was really built."""
+    """The user's process runs. ``isolation``: strong, partial or none; ``network``: host, egress or
+    none; both as they were really built. ``image_digest``: of the image it runs in, or "".
+    """
 
     pid: int
     isolation: str
     prepare_ms: int = 0
+    network: str | None = None
+    image_digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -141,3 +160,4 @@ class Finished(Message):
     stopped_by: str | None = None
     runtime_ms: int = 0
     message: str = ""
+    image_digest: str = ""

@@ -41,16 +41,30 @@ BODIES: dict[str, Any] = {
     "PATCH /jobs/{job_id}": {"priority": 7},
     "PATCH /jobs/{job_id}/checkpoints/{artifact_id}": {"pinned": True},
     "POST /uploads": {"path": "walked.txt", "size_bytes": 3},
+    "POST /webhooks": {"name": "walked", "url": "http://127.0.0.1:9/", "events": ["*"]},
+    "PATCH /webhooks/{webhook_id}": {"name": "walked"},
+    "POST /channels": {
+        "channel": "slack",
+        "name": "walked",
+        "url": "http://127.0.0.1:9/",
+        "events": ["job.*"],
+    },
+    "PATCH /channels/{channel_id}": {"name": "walked"},
     "POST /downloads": {"job_id": "{job_id}"},
     "POST /schedules/preview": {"cron": "0 2 * * *"},
     "POST /schedules": {"name": "walked", "cron": "0 2 * * *", "job": {"command": ["true"]}},
     "PATCH /schedules/{schedule_id}": {"cron": "0 3 * * *"},
+    "PUT /registries": {"registry": "quay.io", "username": "x", "password": "y"},
 }
 NO_BODY = {
     "POST /logout", "POST /keys/{key_id}/rotate", "POST /jobs/{job_id}/cancel",
     "POST /jobs/{job_id}/pause", "POST /jobs/{job_id}/resume", "POST /jobs/{job_id}/retry",
     "POST /jobs/{job_id}/checkpoint", "PUT /signed/{token}",
     "POST /schedules/{schedule_id}/run-now", "POST /schedules/{schedule_id}/retry",
+    "POST /webhooks/{webhook_id}/rotate", "POST /webhooks/{webhook_id}/test",
+    "POST /webhooks/{webhook_id}/replay", "POST /channels/{channel_id}/test",
+    "POST /webhooks/{webhook_id}/deliveries/{delivery_id}/replay",
+    "POST /channels/{channel_id}/replay",
 }  # fmt: skip
 
 
@@ -87,6 +101,9 @@ def walk() -> Iterator[Walk]:
         token = f"tsj_{'a' * 32}_{w.deps.ids.token(32)}"
         attempt = w.lease(owner, job_id)
         token = attempt.message
+        login = {"registry": "ghcr.io", "username": "owner", "password": "walked"}
+        w.client.put("/v1/registries", json=login, headers=owner.headers)
+        hook, told = w.webhook(owner)
         made = w.artifact(owner, job_id, attempt.id, {"model.txt": b"weights"})
         yield Walk(
             w, owner, stranger,
@@ -100,7 +117,11 @@ def walk() -> Iterator[Walk]:
                 "upload_id": w.upload(owner, "data.txt", b"abc"),
                 "artifact_id": made.id,
                 "schedule_id": schedule_of(w, owner),
+                "webhook_id": hook,
+                "delivery_id": told,
+                "channel_id": w.channel(owner),
                 "token": "nothing",
+                "registry": "ghcr.io",
             },
         )  # fmt: skip
 
@@ -120,6 +141,7 @@ def snapshot(walk: Walk) -> Any:
     get, headers = walk.world.client.get, walk.owner.headers
     paths = ["/v1/jobs", "/v1/users", "/v1/uploads", "/v1/me", "/v1/credits/entries", "/v1/keys"]
     paths.append("/v1/schedules")
+    paths += ["/v1/registries", "/v1/webhooks", "/v1/channels"]
     answers = [get(p, headers=headers).json() for p in paths]
     for one in answers[5]["items"]:
         one.pop("last_used_at")
@@ -144,7 +166,12 @@ def test_the_walk_knows_every_route_of_the_app(walk: Walk) -> None:
     assert len(live) == len(
         [m for r in walk.world.app.routes for m in getattr(r, "methods", ()) if m != "HEAD"]
     )
-    front = {("GET", "/"), ("GET", "/openapi.json"), ("GET", "/v1/openapi.json")}
+    front = {
+        ("GET", "/"),
+        ("GET", "/metrics"),
+        ("GET", "/openapi.json"),
+        ("GET", "/v1/openapi.json"),
+    }
     assert live == {(r.method, "/v1" + r.path) for r in ROUTES} | front
 
 
@@ -253,6 +280,15 @@ def test_indirect_ids_of_another_account_are_404(walk: Walk) -> None:
             assert w.client.post(path, json=job, headers=headers).status_code == 404
     body = {"job_id": walk.ids["job_id"]}
     assert w.client.post("/v1/downloads", json=body, headers=headers).status_code == 404
+    hook = {"name": "spy", "url": "http://127.0.0.1:9/", "events": ["*"]}
+    hook["job_id"] = walk.ids["job_id"]
+    assert w.client.post("/v1/webhooks", json=hook, headers=headers).status_code == 404
+    assert (
+        w.client.post(
+            "/v1/channels", json={**hook, "channel": "slack"}, headers=headers
+        ).status_code
+        == 404
+    )
     user = {
         "username": "spy", "password": PASSWORD, "role": "admin",
         "account_id": walk.ids["account_id"],

@@ -19,8 +19,9 @@ from starlette.routing import Route
 
 KEY = "ts_stub"
 NOW = "2026-01-01T12:00:00Z"
-USER = {"id": "usr_1", "username": "ada", "role": "member", "operator": False}
-ACCOUNT = {"id": "acc_1", "name": "lab"}
+KEY_ID = "key_" + "1" * 32
+USER = {"id": "usr_" + "1" * 32, "username": "ada", "role": "member", "operator": False}
+ACCOUNT = {"id": "acc_" + "1" * 32, "name": "lab"}
 LOG = "Epoch 1\n\x1b[31mred\x1b[0m \x1b]0;title\x07tail\n"
 
 
@@ -85,12 +86,12 @@ class Stub:
         return Response(status_code=204)
 
     async def _me(self, request: Request, rest: str) -> Response:
-        return JSONResponse({"user": USER, "account": ACCOUNT, "right": "write", "key_id": "key_1"})
+        return JSONResponse({"user": USER, "account": ACCOUNT, "right": "write", "key_id": KEY_ID})
 
     async def _keys(self, request: Request, rest: str) -> Response:
         if request.method == "DELETE":
             return Response(status_code=204)
-        key = {"id": "key_1", "name": "ci", "prefix": "ts_", "scopes": ["read"]}
+        key = {"id": KEY_ID, "name": "ci", "prefix": "ts_", "scopes": ["read"]}
         if request.method == "GET":
             return JSONResponse({"items": [key]})
         return JSONResponse({**key, "secret": KEY}, 201)

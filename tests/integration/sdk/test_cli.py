@@ -43,11 +43,11 @@ READS = [
     ["jobs", "metrics", "JOB", "loss"], ["jobs", "events", "JOB"], ["jobs", "artifacts", "JOB"],
     ["jobs", "receipt", "JOB"], ["jobs", "logs", "JOB"], ["jobs", "plan", "--", "python", "x"],
     ["uploads", "list"], ["keys", "list"], ["keys", "create", "ci"], ["credits"],
-    ["credits", "--entries"], ["accounts", "list"], ["accounts", "grant", "acc_1", "1.5"],
+    ["credits", "--entries"], ["accounts", "list"], ["accounts", "grant", "acc_1111", "1.5"],
     ["users", "list"], ["offers"], ["jobs", "retry", "JOB"], ["jobs", "priority", "JOB", "3"],
     ["jobs", "checkpoint", "JOB"], ["jobs", "delete", "JOB", "--yes"],
-    ["keys", "revoke", "k", "-y"], ["keys", "rotate", "key_1", "--yes"],
-    ["uploads", "delete", "upl_1", "--yes"],
+    ["keys", "revoke", "key_1111", "-y"], ["keys", "rotate", "11111111", "--yes"],
+    ["uploads", "delete", "upl_" + "0" * 31 + "1", "--yes"],
 ]  # fmt: skip
 
 
@@ -127,6 +127,23 @@ def test_a_prefix_is_enough(run: Run, logged_in: Stub) -> None:
     assert several.exit_code == 2
     assert "could be" in several.output
     assert run("jobs", "show", "job_ffffffff").exit_code == 4
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("keys", "rotate", "-y"), ("keys", "revoke", "-y"), ("users", "update"),
+        ("accounts", "update"), ("uploads", "delete", "-y"),
+    ],
+)  # fmt: skip
+def test_every_id_may_be_its_start(run: Run, args: tuple[str, ...]) -> None:
+    assert run("uploads", "add", __file__).exit_code == 0
+    kind = {"keys": "key", "users": "usr", "accounts": "acc", "uploads": "upl"}[args[0]]
+    start = "0" * 31 + "1" if kind == "upl" else "1" * 8
+    assert run(*args, f"{kind}_{start}"[:20]).exit_code == 0
+    assert run(*args, start).exit_code == 0
+    assert run(*args, f"{kind}_f00d").exit_code == 4
+    assert run(*args, f"{kind}_1").exit_code == 2
 
 
 def test_questions_need_an_answer(run: Run, logged_in: Stub) -> None:

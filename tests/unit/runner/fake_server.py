@@ -56,6 +56,7 @@ class Attempt:
         self.heartbeats: list[dict[str, Any]] = []
         self.blobs: dict[str, bytes] = {}
         self.artifacts: list[dict[str, Any]] = []
+        self.states: list[bool] = []
         self.started: dict[str, Any] | None = None
         self.finished: dict[str, Any] | None = None
         self.order: dict[str, Any] | None = None
@@ -212,6 +213,10 @@ class FakeServer:
         assert len(body) == int(query["size"])
         a.blobs[query["md5"]] = body
         return 201, {"md5": query["md5"]}
+
+    def _checkpointing(self, a: Attempt, tail: str, query: dict[str, str], body: bytes) -> Reply:
+        a.states.append(json.loads(body)["active"])
+        return 200, {"order": a.order}
 
     def _artifacts(self, a: Attempt, tail: str, query: dict[str, str], body: bytes) -> Reply:
         message = json.loads(body)

@@ -65,6 +65,8 @@ class Attempt(BaseModel):
     cpus: float
     memory_bytes: int
     isolation: str | None
+    network: str | None
+    image_digest: str | None
     leased_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
@@ -125,6 +127,7 @@ class Job(BaseModel):
     network: str
     labels: dict[str, str]
     grace_s: float
+    checkpoint_every_epochs: int | None
     pool: str
     retry_of: str | None
     created_at: datetime

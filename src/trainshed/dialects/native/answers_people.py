@@ -20,6 +20,12 @@ class User(BaseModel):
     disabled_at: datetime | None
 
 
+class NewUser(User):
+    """A person just added."""
+
+    notes: list[str]
+
+
 class Account(BaseModel):
     """A tenant and payer."""
 
@@ -119,3 +125,11 @@ class AuditLine(BaseModel):
     target: str
     data: dict[str, Any]
     chain: str
+
+
+class Registry(BaseModel):
+    """A login to a container registry; its password is never shown."""
+
+    registry: str
+    username: str
+    updated_at: datetime

@@ -26,6 +26,7 @@ class Template(BaseModel):
     network: str
     labels: dict[str, str]
     grace_s: float
+    checkpoint_every_epochs: int | None
     checkpoint_path: str
     resume_flag: str
 

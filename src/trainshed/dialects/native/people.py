@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from trainshed.dialects.native import answers_people as answers
 from trainshed.domain import people
 from trainshed.domain.ledger import Balance, Entry, Hold
@@ -21,6 +23,11 @@ def to_user(user: people.User) -> answers.User:
         created_at=user.created_at,
         disabled_at=user.disabled_at,
     )
+
+
+def to_new_user(user: people.User, notes: Sequence[str]) -> answers.NewUser:
+    """Return a person just added."""
+    return answers.NewUser(**to_user(user).model_dump(), notes=list(notes))
 
 
 def to_account(view: AccountView) -> answers.Account:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from trainshed.dialects.native import (
     routes_files,
+    routes_hooks,
     routes_jobs,
     routes_people,
+    routes_registries,
     routes_schedules,
     routes_streams,
 )
@@ -23,6 +25,8 @@ def door() -> Door:
         *routes_schedules.ROUTES,
         *routes_streams.ROUTES,
         *routes_files.ROUTES,
+        *routes_registries.ROUTES,
+        *routes_hooks.ROUTES,
     )
     docs = f"{PREFIX}/openapi.json"
     return Door("native", PREFIX, routes, "The native API", render, docs)

@@ -18,11 +18,11 @@ from trainshed.domain.people import Principal, Right
 from trainshed.http.guards import ADMIN, OPERATOR, PUBLIC, READ, WRITE, Route
 from trainshed.http.hall import Called
 from trainshed.ports.views import LoginView
-from trainshed.usecases import accounts, audit, keys
+from trainshed.usecases import accounts, audit, keys, queries
 from trainshed.usecases import login as people_in
 
 
-def health(call: Called) -> answers.Health:
+async def health(call: Called) -> answers.Health:
     """Say that the server answers."""
     now = call.deps.clock.utc_now()
     return answers.Health(status="ok", version=call.hall.settings.version, time=now)
@@ -121,13 +121,13 @@ def list_users(call: Called) -> answers.Items[answers_people.User]:
     return answers.Items(items=[people.to_user(u) for u in found])
 
 
-def create_user(call: Called, body: schema.UserBody) -> answers_people.User:
-    """Add a person."""
+def create_user(call: Called, body: schema.UserBody) -> answers_people.NewUser:
+    """Add a person; ``notes`` say what that changes for jobs."""
     home = None if body.account_id is None else parse_id("account", body.account_id)
     made = accounts.create_user(
         call.deps, call.principal, body.username, body.password, body.role, home
     )
-    return people.to_user(made)
+    return people.to_new_user(made, queries.company_notes(call.deps))
 
 
 def update_user(call: Called, user_id: UserRef, body: schema.UserPatch) -> answers_people.User:
@@ -202,7 +202,7 @@ def list_audit(
 
 SMALL = schema.SMALL_BYTES
 ROUTES = [
-    Route("GET", "/health", health, PUBLIC),
+    Route("GET", "/health", health, PUBLIC, vital=True),
     Route("POST", "/login", login, PUBLIC, body_limit=SMALL),
     Route("POST", "/register", register, PUBLIC, 201, body_limit=SMALL),
     Route("POST", "/logout", logout, READ, 204, body_limit=SMALL),

@@ -62,7 +62,11 @@ def to_schedule(view: ScheduleView) -> answers.Schedule:
                 for i in spec.inputs
             ],
             env=dict.fromkeys(spec.env_names, translate.MASK),
-            environment={"kind": spec.environment.kind, "value": spec.environment.value},
+            environment={
+                "kind": spec.environment.kind,
+                "value": spec.environment.value,
+                "framework": spec.environment.framework,
+            },
             resources=translate.to_resources(spec.resources),
             max_runtime_s=spec.max_runtime_s,
             retry=translate.to_retry(spec.retry),
@@ -70,6 +74,7 @@ def to_schedule(view: ScheduleView) -> answers.Schedule:
             network=spec.network.value,
             labels=dict(spec.labels),
             grace_s=spec.grace_s,
+            checkpoint_every_epochs=spec.checkpoint_every_epochs,
             checkpoint_path=spec.checkpoint_path,
             resume_flag=spec.resume_flag,
         ),

@@ -45,6 +45,14 @@ class PasswordChangeBody(Body):
     new_password: Secret
 
 
+class RegistryBody(Body):
+    """A login to a container registry, HOST or HOST:PORT."""
+
+    registry: Text
+    username: Text
+    password: Annotated[str, Field(min_length=1, max_length=8192, repr=False)]
+
+
 class PasswordBody(Body):
     """Set another's password."""
 
@@ -113,10 +121,11 @@ class InputBody(Body):
 
 
 class EnvironmentBody(Body):
-    """The interpreter."""
+    """The interpreter and its packages."""
 
-    kind: Literal["default", "requirements", "image"] = "default"
-    value: str = Field(default="", max_length=512)
+    kind: Literal["default", "requirements", "requirements_file", "image"] = "default"
+    value: str = Field(default="", max_length=65_536)
+    framework: str = Field(default="", max_length=64)
 
 
 class ResourcesBody(Body):
@@ -161,6 +170,7 @@ class JobBody(Body):
         Annotated[str, Field(min_length=1, max_length=63)], Annotated[str, Field(max_length=256)]
     ] = Field(default_factory=dict, max_length=64)
     grace_s: float = Field(default=10, ge=0, le=600)
+    checkpoint_every_epochs: int | None = Field(default=None, ge=1, le=1_000_000)
 
 
 class PriorityBody(Body):

@@ -12,9 +12,10 @@ from trainshed.dialects.native import answers, schema
 from trainshed.domain import people
 from trainshed.domain.artifact import Artifact
 from trainshed.domain.attempt import Attempt
+from trainshed.domain.environment import Environment
 from trainshed.domain.errors import InvalidInput
 from trainshed.domain.events import Event
-from trainshed.domain.job import Environment, InputRef, JobSpec, Network
+from trainshed.domain.job import InputRef, JobSpec, Network
 from trainshed.domain.placement import WaitReason
 from trainshed.domain.receipt import Receipt
 from trainshed.domain.resources import Pool, Resources
@@ -28,6 +29,7 @@ from trainshed.ports.views import (
     PlanView,
     SeriesView,
 )
+from trainshed.usecases import metrics
 from trainshed.usecases.submit import SubmitJob
 
 MASK = "***"
@@ -48,7 +50,9 @@ def to_command(body: schema.JobBody, principal: people.Principal) -> SubmitJob:
         params=body.params,
         command=command,
         inputs=tuple(InputRef(i.source, i.ref, i.path, i.unpack) for i in body.inputs),
-        environment=Environment(body.environment.kind, body.environment.value),
+        environment=Environment(
+            body.environment.kind, body.environment.value, body.environment.framework
+        ),
         resources=Resources(
             round(wants.cpus * 1000), wants.memory_bytes, wants.gpus, wants.gpu_type
         ),
@@ -58,6 +62,7 @@ def to_command(body: schema.JobBody, principal: people.Principal) -> SubmitJob:
         network=Network(body.network),
         labels=body.labels,
         grace_s=body.grace_s,
+        checkpoint_every_epochs=body.checkpoint_every_epochs,
     )
     return SubmitJob(principal, body.name or _name(command), spec, body.env)
 
@@ -101,7 +106,11 @@ def to_job(view: JobView) -> answers.Job:
             for i in spec.inputs
         ],
         env=dict.fromkeys(spec.env_names, MASK),
-        environment={"kind": spec.environment.kind, "value": spec.environment.value},
+        environment={
+            "kind": spec.environment.kind,
+            "value": spec.environment.value,
+            "framework": spec.environment.framework,
+        },
         resources=to_resources(spec.resources),
         max_runtime_s=spec.max_runtime_s,
         retry=to_retry(spec.retry),
@@ -109,6 +118,7 @@ def to_job(view: JobView) -> answers.Job:
         network=spec.network.value,
         labels=dict(spec.labels),
         grace_s=spec.grace_s,
+        checkpoint_every_epochs=spec.checkpoint_every_epochs,
         pool=job.pool,
         retry_of=job.retry_of,
         created_at=job.created_at,
@@ -164,6 +174,8 @@ def to_attempt(one: Attempt, asked_pool: str) -> answers.Attempt:
         cpus=one.millicpus / 1000,
         memory_bytes=one.memory_bytes,
         isolation=one.isolation,
+        network=one.network,
+        image_digest=one.image_digest,
         leased_at=one.leased_at,
         started_at=one.started_at,
         ended_at=one.ended_at,
@@ -177,19 +189,12 @@ def to_attempt(one: Attempt, asked_pool: str) -> answers.Attempt:
 
 
 def to_progress(latest: Mapping[str, Point]) -> answers.Progress | None:
-    """Return how far it is, from what it logged; nothing is invented."""
-    if not latest:
+    """Return how far it is."""
+    found = metrics.progress(latest)
+    if found is None:
         return None
-
-    def number(*names: str) -> float | None:
-        found = [latest[n].value for n in names if n in latest]
-        return next((v for v in found if math.isfinite(v)), None)
-
     return answers.Progress(
-        epoch=number("epoch"),
-        epoch_total=number("epoch_total", "total_epochs", "epochs"),
-        step=max(p.step for p in latest.values()),
-        loss=number("loss", "train_loss", "train/loss"),
+        epoch=found.epoch, epoch_total=found.epoch_total, step=found.step, loss=found.loss
     )
 
 

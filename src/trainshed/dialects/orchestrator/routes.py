@@ -210,9 +210,9 @@ ONE = "/jobs/{job_id}"
 def door(backoff_s: float) -> Door:
     """Return the door; ``backoff_s`` is the wait before a job's first retry."""
     routes = [
-        Route("GET", "", health, PUBLIC, hidden=True),
-        Route("GET", "/", health, PUBLIC, hidden=True),
-        Route("GET", "/health", health, PUBLIC),
+        Route("GET", "", health, PUBLIC, hidden=True, vital=True),
+        Route("GET", "/", health, PUBLIC, hidden=True, vital=True),
+        Route("GET", "/health", health, PUBLIC, vital=True),
         Route("POST", "/jobs", create(backoff_s), OPEN_WRITE, 201, body_limit=BODY,
               idempotent=True),
         Route("GET", "/jobs", list_jobs, OPEN_READ),

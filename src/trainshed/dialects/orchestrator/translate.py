@@ -9,9 +9,10 @@ from typing import Any
 
 from trainshed.dialects.orchestrator import schema
 from trainshed.domain.attempt import Attempt
+from trainshed.domain.environment import Environment
 from trainshed.domain.errors import InvalidInput
 from trainshed.domain.events import Event
-from trainshed.domain.job import Environment, Job, JobSpec
+from trainshed.domain.job import Job, JobSpec
 from trainshed.domain.people import Principal
 from trainshed.domain.retry import RetryPolicy
 from trainshed.domain.schedule import Fire, FireState, Phase, Schedule

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, BinaryIO, TypeVar
 
+import anyio
+import anyio.to_thread
 import msgspec
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
@@ -24,7 +25,7 @@ from trainshed.domain.errors import (
 from trainshed.http.guards import RUNNER, Door, Route
 from trainshed.ports.store import Tx
 from trainshed.ports.streams import LOG_STREAMS
-from trainshed.usecases import attempts, logs, metrics
+from trainshed.usecases import attempts, logs, metrics, registries
 from trainshed.usecases.engine import Engine, job_token
 from trainshed.wire import v1
 
@@ -35,6 +36,8 @@ MAX_BODY = 4 * 1024**2
 MAX_MANIFEST = 64 * 1024**2
 BLOCK = 1024**2
 LONG_POLL_S = 20
+#: The runners' own: their heartbeats never wait for a thread behind other people's requests.
+THREADS = 16
 #: Wake-ups may be lost between looking and waiting; the row is looked at again this often.
 RECHECK_S = 1.0
 
@@ -58,6 +61,7 @@ STATUS = {
 
 def door(engine: Engine, python: str) -> Door:
     """Return the door; ``python`` is the interpreter of the default environment."""
+    threads = anyio.CapacityLimiter(THREADS)
     table: list[tuple[str, str, Handler]] = [
         ("POST", "/assignment", _assignment(python)),
         ("POST", "/started", _started),
@@ -68,12 +72,13 @@ def door(engine: Engine, python: str) -> Door:
         ("GET", "/inputs/{index:int}", _download(resume=False)),
         ("GET", "/resume/{index:int}", _download(resume=True)),
         ("PUT", "/blobs", _blob),
+        ("POST", "/checkpointing", _checkpointing),
         ("POST", "/artifacts", _artifacts),
         ("POST", "/finished", _finished),
     ]
     routes = [
         Route(
-            method, path, _guarded(engine, handler), RUNNER,
+            method, path, _guarded(engine, handler, threads), RUNNER,
             raw=True, hidden=True, body_limit=engine.deps.policy.max_artifact_bytes,
         )
         for method, path, handler in table
@@ -81,15 +86,18 @@ def door(engine: Engine, python: str) -> Door:
     return Door("runner", v1.PREFIX + "/{attempt_id}", routes, listed=False)
 
 
-def _guarded(engine: Engine, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+def _guarded(
+    engine: Engine, handler: Handler, threads: anyio.CapacityLimiter
+) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
+        request.state.threads = threads
         attempt_id = request.path_params["attempt_id"]
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         try:
             if scheme != "Bearer" or not token:
                 raise NotAuthenticated("A runner token is needed.")
             if engine.leases.get(attempt_id) is None:
-                await run_in_threadpool(_known, engine, attempt_id, token)
+                await _aside(request, _known, engine, attempt_id, token)
             else:
                 attempts.authenticate(engine, attempt_id, token)
             return await handler(engine, attempt_id, request)
@@ -105,6 +113,11 @@ def _known(engine: Engine, attempt_id: str, token: str) -> None:
         attempts.authenticate(engine, attempt_id, token)
     except NotFound as error:
         raise NotAuthenticated("There is no such attempt.") from error
+
+
+async def _aside(request: Request, fn: Callable[..., T], *args: Any) -> T:
+    """Run what may block in one of the runners' threads."""
+    return await anyio.to_thread.run_sync(fn, *args, limiter=request.state.threads)
 
 
 async def _commit(engine: Engine, fn: Callable[[Tx], T]) -> T:
@@ -149,6 +162,9 @@ def _assignment(python: str) -> Handler:
             env = msgspec.json.decode(plain, type=dict[str, str])
         token = job_token(deps, attempt_id)
         message = translate.to_assignment(work, env, token, python, deps.policy, deps.public_url)
+        login = work.login and registries.opened(deps, work.login)
+        if login is not None:
+            message.container["credentials"] = login
         return JSONResponse(message.to_json())
 
     return handler
@@ -163,25 +179,41 @@ async def _started(engine: Engine, attempt_id: str, request: Request) -> Respons
     isolation = str(message.get("isolation", "none"))
     if isolation not in ("strong", "partial", "none"):
         raise InvalidInput("isolation must be strong, partial or none.")
-    order = await _commit(engine, attempts.started(engine, attempt_id, isolation))
+    network = message.get("network")
+    if network not in (None, "host", "egress", "none"):
+        raise InvalidInput("network must be host, egress or none.")
+    digest = translate.to_digest(message)
+    order = await _commit(engine, attempts.started(engine, attempt_id, isolation, network, digest))
+    engine.deps.bus.notify("events")
+    return _reply(order)
+
+
+async def _checkpointing(engine: Engine, attempt_id: str, request: Request) -> Response:
+    active = (await _json(request)).get("active")
+    if not isinstance(active, bool):
+        raise InvalidInput("active must be true or false.", field="active")
+    order = await _commit(engine, attempts.checkpointing(engine, attempt_id, active))
     engine.deps.bus.notify("events")
     return _reply(order)
 
 
 async def _heartbeat(engine: Engine, attempt_id: str, request: Request) -> Response:
     await _json(request)
-    return _reply(await run_in_threadpool(attempts.heartbeat, engine, attempt_id))
+    return _reply(await _aside(request, attempts.heartbeat, engine, attempt_id))
 
 
 async def _orders(engine: Engine, attempt_id: str, request: Request) -> Response:
     text = request.query_params.get("wait_s", "0")
     wait_s = min(int(text), LONG_POLL_S) if text.isdigit() else 0
     until = engine.deps.clock.monotonic() + wait_s
+    ask = attempts.heartbeat  # the first look comes from a runner that lives, later ones from us
     while True:
-        order = await run_in_threadpool(attempts.heartbeat, engine, attempt_id)
+        order = await _aside(request, ask, engine, attempt_id)
+        ask = attempts.order_for
         left = until - engine.deps.clock.monotonic()
         if order == "checkpoint":
-            await _commit(engine, attempts.delivered(attempt_id))
+            await _commit(engine, attempts.delivered(engine, attempt_id))
+            engine.deps.bus.notify("events")
         if order is not None or left <= 0:
             return _reply(order)
         await engine.deps.bus.wait(f"orders:{attempt_id}", min(left, RECHECK_S))
@@ -214,11 +246,11 @@ async def _appended(engine: Engine, attempt_id: str, result: tuple[int, bool]) -
 
 def _download(resume: bool) -> Handler:
     async def handler(engine: Engine, attempt_id: str, request: Request) -> Response:
-        account, files = await run_in_threadpool(attempts.files_of, engine, attempt_id, resume)
+        account, files = await _aside(request, attempts.files_of, engine, attempt_id, resume)
         index = request.path_params["index"]
         if not 0 <= index < len(files):
             raise NotFound("There is no input with that index.")
-        found = await run_in_threadpool(engine.deps.blobs.open, account, files[index].blob.md5)
+        found = await _aside(request, engine.deps.blobs.open, account, files[index].blob.md5)
         headers = {"Content-Length": str(files[index].blob.size_bytes)}
         return StreamingResponse(_blocks(found), media_type=_BYTES, headers=headers)
 
@@ -237,8 +269,8 @@ def _blocks(file: BinaryIO) -> Iterator[bytes]:
 async def _blob(engine: Engine, attempt_id: str, request: Request) -> Response:
     deps = engine.deps
     size = _whole(request, "size")
-    account = await run_in_threadpool(_room, engine, attempt_id, size)
-    writer = await run_in_threadpool(deps.blobs.writer, account)
+    account = await _aside(request, _room, engine, attempt_id, size)
+    writer = await _aside(request, deps.blobs.writer, account)
     seen, pending = 0, bytearray()
     try:
         async for part in request.stream():
@@ -247,13 +279,13 @@ async def _blob(engine: Engine, attempt_id: str, request: Request) -> Response:
                 raise TooLarge("More bytes than announced.", limit_bytes=size)
             pending += part
             if len(pending) >= BLOCK:
-                await run_in_threadpool(writer.write, bytes(pending))
+                await _aside(request, writer.write, bytes(pending))
                 pending.clear()
         if seen != size:
             raise InvalidInput("Fewer bytes than announced; send it again.")
         query = request.query_params
-        ref = await run_in_threadpool(
-            _publish, writer, bytes(pending), query.get("md5"), query.get("sha256")
+        ref = await _aside(
+            request, _publish, writer, bytes(pending), query.get("md5"), query.get("sha256")
         )
     finally:
         writer.abort()
@@ -289,7 +321,7 @@ async def _artifacts(engine: Engine, attempt_id: str, request: Request) -> Respo
     data = await _json(request, MAX_MANIFEST)
     deps = engine.deps
     draft, runtime_ms = translate.to_artifact(data, deps.ids.new("artifact"), deps.clock.utc_now())
-    made = await run_in_threadpool(attempts.collect, engine, attempt_id, draft, runtime_ms)
+    made = await _aside(request, attempts.collect, engine, attempt_id, draft, runtime_ms)
     return JSONResponse({"id": made.id}, 201)
 
 

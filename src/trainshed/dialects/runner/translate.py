@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from trainshed.domain.artifact import Artifact, ArtifactKind, BlobRef, FileRef
 from trainshed.domain.attempt import Ending
+from trainshed.domain.environment import FRAMEWORKS, Environment
 from trainshed.domain.errors import InvalidInput
-from trainshed.domain.job import Environment, Network
-from trainshed.ports.deps import Policy
+from trainshed.domain.image import parse_image
+from trainshed.domain.job import Network
+from trainshed.ports.deps import Environments, Policy
 from trainshed.ports.streams import Point
 from trainshed.usecases.attempts import Work
 from trainshed.usecases.submit import FALLBACK_NOTE
 from trainshed.wire import v1
 
 INT64 = 2**63
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _ODD = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -26,7 +30,8 @@ def to_assignment(
 ) -> v1.Assignment:
     """Return the Assignment. ``env`` is decrypted here and nowhere else."""
     spec, attempt = work.job.spec, work.attempt
-    network, note = network_of(spec.network, policy.loopback_only and work.n_people <= 1)
+    host_network = policy.loopback_only and work.n_people <= 1
+    network, note = network_of(spec.network, host_network)
     alone = work.n_people <= 1 or not policy.require_isolation
     log = [note] if note else []
     if spec.resources.gpus and not attempt.devices:
@@ -36,6 +41,8 @@ def to_assignment(
     if mapped is not None:
         log.append(f"Image {environment.value}: a local environment of this server stands for it.")
         environment, python = Environment(), mapped
+    elif environment.kind == "default":
+        python = policy.environments.interpreters.get(environment.framework, python)
     return v1.Assignment(
         attempt_id=attempt.id,
         job_id=work.job.id,
@@ -46,7 +53,9 @@ def to_assignment(
         env=dict(env),
         inputs=[_file(path, ref, unpack) for path, ref, unpack in work.inputs],
         resume=_resume(work.resume),
-        environment={"kind": environment.kind, "value": environment.value},
+        environment=environment_of(
+            environment, attempt.account_id, policy.environments, host_network
+        ),
         sandbox={
             "kind": "auto",
             "uid": policy.first_uid + attempt.slot,
@@ -54,6 +63,7 @@ def to_assignment(
             "minimum": "none" if alone else "partial",
             "read_only": [],
         },
+        container={} if mapped else _container(work, policy),
         limits={
             "millicpus": attempt.millicpus,
             "memory_bytes": attempt.memory_bytes,
@@ -65,12 +75,64 @@ def to_assignment(
         devices=list(attempt.devices),
         grace_s=spec.grace_s,
         heartbeat_s=policy.lease.heartbeat_s,
+        checkpoint_every_epochs=spec.checkpoint_every_epochs,
         system_log=log,
         api_url=api_url,
         volume=spec.checkpoint_path,
         resume_flag=spec.resume_flag,
         resuming=work.resuming,
     )
+
+
+def environment_of(
+    asked: Environment, account_id: str, how: Environments, host_network: bool
+) -> dict[str, Any]:
+    """Return what the runner must know to find or build the environment."""
+    module, package = FRAMEWORKS.get(asked.framework, ("", ""))
+    framework = {"name": asked.framework, "module": module, "package": package}
+    mapped = asked.kind == "default" and asked.framework in how.interpreters
+    found: dict[str, Any] = {
+        "kind": asked.kind,
+        "value": asked.value,
+        "framework": framework if module else None,
+        "mapped": mapped,
+        "account": account_id,
+    }
+    if asked.kind == "requirements":
+        found |= {
+            "sdists": host_network if how.sdists is None else how.sdists,
+            "build_s": how.build_s,
+            "max_bytes": how.max_bytes,
+            "pip": dict(how.pip),
+        }
+    return found
+
+
+def _container(work: Work, policy: Policy) -> dict[str, Any]:
+    """Return what a runner needs for an image, without its login; {} outside containers.
+
+    What one account pulled with its login must not serve another: with several people the
+    registry is asked each time, and gives only what did not change.
+    """
+    environment = work.job.spec.environment
+    if environment.kind != "image":
+        return {}
+    image = parse_image(environment.value)
+    pull = "always" if policy.image_pull == "missing" and work.n_people > 1 else policy.image_pull
+    return {
+        "name": image.name,
+        "reference": image.reference,
+        "engine": policy.container_engine,
+        "pull": pull,
+        "digest": work.image_digest or image.digest,
+        "credentials": None,
+    }
+
+
+def to_digest(data: Mapping[str, Any]) -> str | None:
+    """Return the image digest that a runner reports, if it is one."""
+    found = data.get("image_digest")
+    return found if isinstance(found, str) and _DIGEST.fullmatch(found) else None
 
 
 def network_of(asked: Network, alone: bool) -> tuple[str, str]:
@@ -81,9 +143,9 @@ def network_of(asked: Network, alone: bool) -> tuple[str, str]:
         return "none", ""
     if asked in (Network.DEFAULT, Network.HOST) and alone:
         return "host", ""
-    if asked is Network.DEFAULT:
-        return "none", "Network: none (several people share this server)."
-    return "none", f"Network: none; {asked} is not available here."
+    if asked is Network.HOST:
+        return "egress", "Network: not the host's, which is only for one person on loopback."
+    return "egress", ""
 
 
 def to_points(data: Mapping[str, Any]) -> list[Point]:
@@ -147,7 +209,7 @@ def to_ending(data: Mapping[str, Any]) -> Ending:
         raise InvalidInput("A runner cannot report itself lost.")
     return Ending(
         done.cause, done.exit_code, done.signal, done.stopped_by,
-        int(done.runtime_ms), str(done.message)[:4000],
+        int(done.runtime_ms), str(done.message)[:4000], to_digest(data),
     )  # fmt: skip
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -18,7 +17,7 @@ from typing import Any
 
 from trainshed.domain.errors import Unavailable
 from trainshed.domain.resources import Offer
-from trainshed.executors.process import install, procs
+from trainshed.executors.process import containers, environments, install, procs
 from trainshed.executors.process.offers import found_gpus, offers, usable_cpus, usable_memory
 from trainshed.ports.executor import Launch, Observation
 
@@ -26,6 +25,7 @@ TEMPLATE_S = 20.0
 ANSWER_S = 10.0
 STOP_S = 10.0
 OFFERS_S = 60.0
+GROUPS_S = 60.0
 SOCKET = "template.sock"
 
 
@@ -53,9 +53,11 @@ class ProcessExecutor:
         self._nvml = nvml
         self._lock = threading.Lock()
         self._boot_id = procs.boot_id()
-        self._stamp = install.stamp()
+        self._engine_env = install.engine_env()
+        self._stamp = install.stamp(tuple(self._engine_env.items()))
         self._checked = False
         self._offers: tuple[float, list[Offer]] | None = None
+        self._groups: tuple[float, list[str]] | None = None
 
     def offers(self) -> Sequence[Offer]:
         """Return what this machine could run when idle; looked up anew each minute."""
@@ -108,8 +110,9 @@ class ProcessExecutor:
             tree |= procs.identified(procs.of_workspace(place))
             left = procs.kill(tree)
             swept = self._ask({"op": "sweep"})
-            if not left and pid is None and (swept is None or swept.get("left") == 0):
-                procs.remove_groups(attempt_id)
+            nothing = not left and pid is None and (swept is None or swept.get("left") == 0)
+            if nothing and containers.removed(self._place(attempt_id)):
+                procs.remove_groups(procs.group_parents(), attempt_id)
                 return True
             if time.monotonic() > until:
                 return False
@@ -123,9 +126,22 @@ class ProcessExecutor:
             return []
 
     def clean(self, attempt_id: str) -> None:
-        """Remove the Attempt's workspace and cgroups."""
-        shutil.rmtree(self._place(attempt_id), ignore_errors=True)
-        procs.remove_groups(attempt_id)
+        """Remove the Attempt's container, workspace and cgroups."""
+        if not containers.removed(self._place(attempt_id)):
+            return
+        procs.remove_workspace(str(self._place(attempt_id)))
+        procs.remove_groups(self._group_parents(), attempt_id)
+
+    def _group_parents(self) -> list[str]:
+        """Look seldom: the trees of a busy machine are large, and a template keeps to its own."""
+        now = time.monotonic()
+        if self._groups is None or now - self._groups[0] > GROUPS_S:
+            self._groups = (now, procs.group_parents())
+        return self._groups[1]
+
+    def trim_environments(self, limit_bytes: int, spared_s: float = environments.SPARED_S) -> None:
+        """Remove environments that no runner uses until the rest has at most ``limit_bytes``."""
+        environments.trim(self._data / "environments", limit_bytes, spared_s)
 
     def shut(self) -> bool:
         """Have an idle template leave; False if it still has runners."""
@@ -187,10 +203,11 @@ class ProcessExecutor:
     def _start(self) -> None:
         library = install.prepare(self._data)
         args = [sys.executable, "-I", "-S", str(install.template()), "--data", str(self._data)]
-        args += ["--library", str(library), "--stamp", self._stamp]
+        args += ["--library", str(library), "--stamp", self._stamp, "--engine-env"]
+        words = json.dumps(self._engine_env).encode()
         try:
             done = subprocess.run(
-                args, env={"LANG": "C.UTF-8"}, cwd="/", stdin=subprocess.DEVNULL,
+                args, env={"LANG": "C.UTF-8"}, cwd="/", input=words,
                 capture_output=True, timeout=TEMPLATE_S, start_new_session=True, check=False,
             )  # fmt: skip
         except (OSError, subprocess.TimeoutExpired) as error:

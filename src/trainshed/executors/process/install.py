@@ -21,10 +21,26 @@ def template() -> Path:
     return PACKAGE / "runner" / "template.py"
 
 
+#: What container engines are told by the operator's environment; jobs see none of it.
+ENGINE_ENV = (
+    "HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "TMPDIR", "DOCKER_HOST",
+    "DBUS_SESSION_BUS_ADDRESS", "CONTAINERS_CONF", "CONTAINERS_STORAGE_CONF",
+    "CONTAINERS_REGISTRIES_CONF", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy",
+    "https_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR",
+)  # fmt: skip
+
+
+def engine_env() -> dict[str, str]:
+    """Return what of this process's environment is for container engines."""
+    return {name: os.environ[name] for name in ENGINE_ENV if name in os.environ}
+
+
 @cache
-def stamp() -> str:
-    """Return a digest of the runner's source: another one means that a template is outdated."""
-    digest = hashlib.sha256()
+def stamp(extra: tuple[tuple[str, str], ...] = ()) -> str:
+    """Return a digest of the runner's source and of ``extra``: another one means that a template
+    is outdated.
+    """
+    digest = hashlib.sha256(repr(extra).encode() if extra else b"")
     files = [path for room in ("runner", "wire") for path in (PACKAGE / room).rglob("*.py")]
     for path in sorted(files):
         digest.update(path.read_bytes())

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,12 +105,39 @@ def kill(tree: Iterable[tuple[int, int]]) -> list[int]:
     return left
 
 
-def remove_groups(attempt_id: str) -> None:
-    """Remove the cgroups that a killed runner could not; others may go while we look."""
+def group_parents() -> list[str]:
+    """Return the directories of the cgroup trees below which runners make theirs."""
+    found = []
     for folder, names, _ in os.walk(CGROUPS):
-        if attempt_id in names and os.path.basename(folder) == "trainshed":
-            with contextlib.suppress(OSError):
-                os.rmdir(os.path.join(folder, attempt_id))
+        if os.path.basename(folder) == "trainshed":
+            found.append(folder)
+            names.clear()
+    return found
+
+
+def remove_groups(parents: Sequence[str], attempt_id: str) -> None:
+    """Remove the cgroups that a killed runner could not; others may go while we look."""
+    for parent in parents:
+        with contextlib.suppress(OSError):
+            os.rmdir(f"{parent}/{attempt_id}")
+
+
+def remove_workspace(place: str) -> None:
+    """Remove a workspace: at once where the job left nothing, else whatever is there.
+
+    The folders lie in one that only the server writes, so that none can be swapped for a link.
+    """
+    try:
+        with os.scandir(place) as entries:
+            found = list(entries)
+        for entry in found:
+            if entry.is_dir(follow_symlinks=False):
+                os.rmdir(entry.path)
+            else:
+                os.unlink(entry.path)
+        os.rmdir(place)
+    except OSError:
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def _pids() -> list[int]:

@@ -22,7 +22,8 @@ class Unreachable(Exception):
 class Host:
     """What this machine can do; found once per template.
 
-    ``bwrap``, ``setpriv``, ``unshare``: paths, or None. ``bwrap_works``: a trial run succeeded.
+    ``bwrap``, ``setpriv``, ``unshare``, ``slirp``, ``ip``: paths, or None. ``bwrap_works``: a trial
+    run succeeded.
     """
 
     root: bool
@@ -31,6 +32,8 @@ class Host:
     unshare: str | None = None
     bwrap_works: bool = False
     why_not: str = ""
+    slirp: str | None = None
+    ip: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +41,9 @@ class Box:
     """What one job may see. ``writable`` and ``readable`` are host paths, the same inside.
 
     ``work``: the working directory. ``tmp``: also shown as /tmp where there is a mount namespace.
-    ``hidden``: the data directory. ``etc``: what is shown as /etc. ``mounts``: (host path, path
-    inside) of what is shown, writable, under another name.
+    ``hidden``: the data directory. ``etc``: what is shown as /etc, ``resolv`` as its resolv.conf.
+    ``network``: stays in the network of whoever starts it. ``mounts``: (host path, path inside) of
+    what is shown, writable, under another name.
     """
 
     work: str
@@ -52,6 +56,7 @@ class Box:
     hidden: str = ""
     etc: str = "/etc"
     mounts: tuple[tuple[str, str], ...] = ()
+    resolv: str = ""
 
 
 @dataclass(frozen=True, slots=True)

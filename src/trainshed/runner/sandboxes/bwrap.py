@@ -34,6 +34,8 @@ def arguments(host: Host, box: Box, command: Sequence[str]) -> list[str]:
     # First: the data directory may itself be below /tmp.
     args += ["--bind", box.tmp, "/tmp"]  # noqa: S108
     args += ["--ro-bind", box.etc, "/etc"]
+    if box.resolv:
+        args += ["--ro-bind", box.resolv, "/etc/resolv.conf"]
     readable = unique([p for p in box.readable if not p.startswith("/usr/")])
     for path in _parents([*readable, *box.writable]):
         args += ["--dir", path]

@@ -8,10 +8,17 @@ made from these objects; ``sql.py`` takes column names from them, so that the tw
 from __future__ import annotations
 
 from trainshed.store.tables.base import metadata
+from trainshed.store.tables.deliveries import deliveries, subscriptions
 from trainshed.store.tables.files import artifact_files, artifacts, uploads
 from trainshed.store.tables.jobs import attempts, events, job_envs, job_labels, jobs
 from trainshed.store.tables.money import entries, hold_moves, holds
-from trainshed.store.tables.people import accounts, keys, sessions, users
+from trainshed.store.tables.people import (
+    accounts,
+    keys,
+    registry_logins,
+    sessions,
+    users,
+)
 from trainshed.store.tables.records import audit, meta, public_ids, remembered
 from trainshed.store.tables.schedules import fires, schedules, volumes
 from trainshed.store.tables.streams import (
@@ -23,8 +30,9 @@ from trainshed.store.tables.streams import (
 )
 
 __all__ = [
-    "accounts", "artifact_files", "artifacts", "attempts", "audit", "entries", "events", "fires",
+    "accounts", "artifact_files", "artifacts", "attempts", "audit", "deliveries", "entries",
+    "events", "fires",
     "hold_moves", "holds", "job_envs", "job_labels", "jobs", "keys", "latest_points", "log_chunks",
-    "meta", "metadata", "point_rows", "public_ids", "remembered", "schedules", "sealed_parts",
-    "sessions", "stream_heads", "uploads", "users", "volumes",
+    "meta", "metadata", "point_rows", "public_ids", "registry_logins", "remembered", "schedules",
+    "sealed_parts", "sessions", "stream_heads", "subscriptions", "uploads", "users", "volumes",
 ]  # fmt: skip

@@ -121,6 +121,8 @@ attempts = Table(
     number("resumed_step", null=True),
     text("runner_token_hash"),
     text("job_token_hash"),
+    text("network", null=True),
+    text("image_digest", null=True),
     UniqueConstraint("job_id", "number", name="uq_attempts_number"),
 )
 _LIVE = sql(LIVE)

@@ -1,10 +1,10 @@
-"""Accounts, users, keys, sessions."""
+"""Accounts, users, keys, sessions, logins to registries."""
 
 from __future__ import annotations
 
 from sqlalchemy import Column, Float, Index, Table
 
-from trainshed.store.tables.base import metadata, number, text
+from trainshed.store.tables.base import blob, metadata, number, text
 
 accounts = Table(
     "accounts",
@@ -67,3 +67,14 @@ sessions = Table(
     number("revoked_at", null=True),
 )
 Index("ix_sessions_user", sessions.c.user_id)
+
+registry_logins = Table(
+    "registry_logins",
+    metadata,
+    text("account_id", key=True, to="accounts.id"),
+    text("registry", key=True),
+    text("username"),
+    blob("sealed"),
+    number("updated_at"),
+    sqlite_with_rowid=False,
+)

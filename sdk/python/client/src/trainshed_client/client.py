@@ -11,6 +11,7 @@ import httpx2
 from trainshed_client.api.events import Events, OfferList
 from trainshed_client.api.files import Downloads, Uploads
 from trainshed_client.api.group import Group, pages
+from trainshed_client.api.hooks import Channels, Webhooks
 from trainshed_client.api.jobs import Jobs
 from trainshed_client.api.people import Accounts, Credits, Keys, Users
 from trainshed_client.api.schedules import Schedules
@@ -61,6 +62,8 @@ class AsyncClient(Group):
         self.credits = Credits(self._transport)
         self.offers = OfferList(self._transport)
         self.events = Events(self._transport)
+        self.webhooks = Webhooks(self._transport)
+        self.channels = Channels(self._transport)
 
     async def __aenter__(self) -> AsyncClient:
         return self

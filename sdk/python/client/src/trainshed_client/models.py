@@ -178,6 +178,7 @@ class Attempt(Model):
     cpus: float | None = None
     memory_bytes: int | None = None
     isolation: Any = None
+    network: Any = None
     leased_at: datetime | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None

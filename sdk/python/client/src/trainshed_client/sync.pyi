@@ -39,6 +39,7 @@ from trainshed_client.models import (
     Upload,
     User,
 )
+from trainshed_client.models_hooks import ChannelInfo, Delivery, EventKind, Replayed, WebhookInfo
 
 class BlockingDownloadStream:
     size_bytes: int | None
@@ -243,6 +244,62 @@ class BlockingEvents:
         self, *, after_seq: int | None = None, limit: int | None = None
     ) -> Iterator[Event]: ...
 
+class BlockingWebhooks:
+    def create(
+        self, name: str, url: str, events: Sequence[str], *, job_id: str | None = None
+    ) -> WebhookInfo: ...
+    def delete(self, webhook_id: str) -> None: ...
+    def deliveries(
+        self, webhook_id: str, *, state: str | None = None, limit: int | None = None
+    ) -> Iterator[Delivery]: ...
+    def delivery(self, webhook_id: str, delivery_id: str) -> Delivery: ...
+    def event_kinds(self) -> tuple[EventKind, ...]: ...
+    def get(self, webhook_id: str) -> WebhookInfo: ...
+    def list(self, *, limit: int | None = None) -> Iterator[WebhookInfo]: ...
+    def replay(self, webhook_id: str, delivery_id: str) -> Delivery: ...
+    def replay_dead(self, webhook_id: str) -> Replayed: ...
+    def rotate(self, webhook_id: str) -> WebhookInfo: ...
+    def test(self, webhook_id: str) -> Delivery: ...
+    def update(
+        self,
+        webhook_id: str,
+        *,
+        name: str | None = None,
+        url: str | None = None,
+        events: Sequence[str] | None = None,
+        active: bool | None = None,
+    ) -> WebhookInfo: ...
+
+class BlockingChannels:
+    def create(
+        self,
+        channel: str,
+        name: str,
+        events: Sequence[str],
+        *,
+        url: str | None = None,
+        to: Sequence[str] | None = None,
+        job_id: str | None = None,
+    ) -> ChannelInfo: ...
+    def delete(self, channel_id: str) -> None: ...
+    def deliveries(
+        self, channel_id: str, *, state: str | None = None, limit: int | None = None
+    ) -> Iterator[Delivery]: ...
+    def get(self, channel_id: str) -> ChannelInfo: ...
+    def list(self, *, limit: int | None = None) -> Iterator[ChannelInfo]: ...
+    def replay_dead(self, channel_id: str) -> Replayed: ...
+    def test(self, channel_id: str) -> Delivery: ...
+    def update(
+        self,
+        channel_id: str,
+        *,
+        name: str | None = None,
+        events: Sequence[str] | None = None,
+        active: bool | None = None,
+        url: str | None = None,
+        to: Sequence[str] | None = None,
+    ) -> ChannelInfo: ...
+
 class Client:
     url: str
     jobs: BlockingJobs
@@ -255,6 +312,8 @@ class Client:
     credits: BlockingCredits
     offers: BlockingOfferList
     events: BlockingEvents
+    webhooks: BlockingWebhooks
+    channels: BlockingChannels
     def audit(self, *, limit: int | None = None) -> Iterator[AuditLine]: ...
     def health(self) -> Health: ...
     def login(self, username: str, password: str) -> Session: ...

@@ -14,8 +14,12 @@ from trainshed_client.cli.context import echo_json, json_option, open_client, ta
 from trainshed_client.cli.safe_text import plain
 
 if TYPE_CHECKING:
+    from trainshed_client.config import Target
     from trainshed_client.models import Me
     from trainshed_client.sync import Client
+
+#: How the name of a key begins that a login made.
+_MADE_BY_LOGIN = "trainshed login on"
 
 
 @click.command()
@@ -39,9 +43,11 @@ def login(
 ) -> None:
     """Make a key at the server URL and store it as a profile (mode 0600).
 
+    A key that an earlier login made for the same profile is revoked.
+
     The key may read and write; admins who need more say --scope read --scope write --scope admin.
     """
-    from trainshed_client.config import Target, store
+    from trainshed_client.config import Target, load, store
     from trainshed_client.sync import Client
 
     if name and not name.isprintable():
@@ -56,7 +62,10 @@ def login(
         me = client.me()
         url = client.url
     name = name or urlsplit(url).netloc
+    former = load().profiles.get(name)
     path = store(Target(url, api_key), name)
+    if former is not None and former.api_key != api_key:
+        _revoke_former(former)
     if as_json:
         echo_json({"url": url, "profile": name, "path": str(path), "me": me.raw})
     else:
@@ -76,12 +85,30 @@ def _new_key(url: str, username: str | None, password_stdin: bool, scopes: tuple
     with Client(url, "none") as client:
         token = client.login(username, password).token
     with Client(url, token) as client:
-        name = f"trainshed login on {socket.gethostname()}"
+        name = f"{_MADE_BY_LOGIN} {socket.gethostname()}"
         key = client.keys.create(name, scopes=scopes or None)
         client.logout()
     if not key.secret:
         raise click.ClickException("The server made a key but did not tell it.")
     return key.secret
+
+
+def _revoke_former(former: Target) -> None:
+    """End the key that a profile had, if a login made it; one that no longer works is left."""
+    from trainshed_client.errors import TrainshedError
+    from trainshed_client.sync import Client
+
+    if not former.api_key:
+        return
+    try:
+        with Client(former.url, former.api_key) as client:
+            mine = client.me().key_id
+            made = [k for k in client.keys.list() if k.id == mine]
+            if made and made[0].name.startswith(_MADE_BY_LOGIN):
+                client.keys.revoke(made[0].id)
+    except TrainshedError as error:
+        if error.status != 401:
+            click.echo(f"warning: the former key still works: {plain(error.detail)}", err=True)
 
 
 def _warn_if_open(url: str) -> None:

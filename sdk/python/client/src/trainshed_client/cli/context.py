@@ -81,23 +81,30 @@ def confirm(question: str, yes: bool) -> None:
 
 
 def job_id(client: Client, text: str) -> str:
-    """Return the one Job id that starts with ``text``, with or without ``job_``.
+    """Return the one Job id that starts with ``text``; see ``full_id``."""
+    return full_id("job", text, lambda: (job.id for job in client.jobs.list()))
+
+
+def full_id(kind: str, text: str, ids: Callable[[], Iterable[str]]) -> str:
+    """Return the one id that starts with ``text``, with or without its prefix such as ``job_``.
+
+    ``ids`` lists what there is; it is not asked when ``text`` is a whole id.
 
     Raises:
-        click.UsageError: it is too short, or several Jobs start so.
+        click.UsageError: it is too short, or several start so.
         NotFound: none does.
     """
-    if len(text) >= _FULL or len(text) < _SHORTEST:
-        if len(text) < _SHORTEST:
-            raise click.UsageError(f"{text!r} is too short: give at least {_SHORTEST} characters.")
+    if len(text) >= _FULL:
         return text
-    found = matching(text, (job.id for job in client.jobs.list()))
+    if len(text) < _SHORTEST:
+        raise click.UsageError(f"{text!r} is too short: give at least {_SHORTEST} characters.")
+    found = matching(text, ids())
     if len(found) > 1:
         raise click.UsageError(f"{text!r} could be {found[0]} or {found[1]}: give more of it.")
     if not found:
         from trainshed_client.errors import NotFound
 
-        raise NotFound(f"No job starts with {text!r}.", status=404)
+        raise NotFound(f"No {kind} starts with {text!r}.", status=404)
     return found[0]
 
 
@@ -105,7 +112,7 @@ def matching(text: str, ids: Iterable[str]) -> list[str]:
     """Return the first two ids that start with ``text``; more would not change the answer."""
     found: list[str] = []
     for one in ids:
-        if one.startswith((text, f"job_{text}")):
+        if one.startswith(text) or one.partition("_")[2].startswith(text):
             found.append(one)
             if len(found) > 1:
                 break

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from trainshed_client.sync import Client
 
 
+#: Most files on the page.
+_FILES = 10
+
+
 @dataclass(frozen=True)
 class Page:
     """All that the page shows."""
@@ -37,6 +41,7 @@ class Page:
     checkpoints: tuple[Artifact, ...] = ()
     loss: MetricSeries | None = None
     receipt: Receipt | None = None
+    artifacts: tuple[Artifact, ...] = ()
 
 
 def collect(client: Client, job_id: str) -> Page:
@@ -54,6 +59,7 @@ def collect(client: Client, job_id: str) -> Page:
         client.jobs.checkpoints(job_id),
         _loss(client, job_id),
         receipt,
+        tuple(a for a in client.jobs.artifacts(job_id) if a.kind != "checkpoint"),
     )
 
 
@@ -71,6 +77,8 @@ def page(data: Page) -> RenderableType:
     if job.reason:
         head.append_text(Text.assemble("  ", cell(job.reason, "dim")))
     parts: list[RenderableType] = [head, cell(" ".join(job.command), "dim")]
+    if job.resources:
+        parts.append(cell(resources(job), "dim"))
     if job.message:
         parts.append(cell(job.message))
     parts.append(Text(" → ").join(timeline(job, data.attempts)))
@@ -78,6 +86,8 @@ def page(data: Page) -> RenderableType:
     parts.extend(_progress(job, data.loss))
     if data.attempts:
         parts += [Text(), _attempts(data.attempts)]
+    if data.artifacts:
+        parts += [Text(), _artifacts(data.artifacts)]
     if data.checkpoints:
         parts += [Text(), _checkpoints(data.checkpoints)]
     if data.receipt:
@@ -171,6 +181,29 @@ def _attempts(attempts: tuple[Attempt, ...]) -> RenderableType:
             for a in attempts
         ),
     )
+
+
+def resources(job: Job) -> str:
+    """Return what the Job asked for, in one line."""
+    want = job.resources
+    if want is None:
+        return ""
+    pieces = [f"{want.cpus:g} CPU{'' if want.cpus == 1 else 's'}", size(want.memory_bytes)]
+    if want.gpus:
+        pieces.append(f"{want.gpus} × {want.gpu_type or 'GPU'}")
+    if job.pool:
+        pieces.append(f"pool {job.pool}")
+    if job.max_runtime_s:
+        pieces.append(f"at most {lasted(job.max_runtime_s)}")
+    return ", ".join(pieces)
+
+
+def _artifacts(found: tuple[Artifact, ...]) -> RenderableType:
+    files = [(file.path, size(file.size_bytes)) for one in found for file in one.files]
+    shown = files[:_FILES]
+    if len(files) > len(shown):
+        shown.append((f"… {len(files) - len(shown)} more: see jobs artifacts", ""))
+    return table(("file", "size"), shown)
 
 
 def _checkpoints(found: tuple[Artifact, ...]) -> RenderableType:

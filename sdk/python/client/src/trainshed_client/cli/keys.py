@@ -10,6 +10,7 @@ import click
 from trainshed_client.cli.context import (
     confirm,
     echo_json,
+    full_id,
     json_option,
     open_client,
     yes_option,
@@ -18,6 +19,7 @@ from trainshed_client.cli.safe_text import plain
 
 if TYPE_CHECKING:
     from trainshed_client.models import Key
+    from trainshed_client.sync import Client
 
 
 class Credits(click.ParamType[int]):
@@ -39,7 +41,7 @@ class Credits(click.ParamType[int]):
 
 @click.group()
 def keys() -> None:
-    """Make, list, rotate and revoke API keys."""
+    """Make, list, rotate and revoke API keys. KEY is an id or its start, 8 characters or more."""
 
 
 @keys.command("list")
@@ -102,9 +104,10 @@ def create(
 @yes_option
 def rotate(key: str, as_json: bool, yes: bool) -> None:
     """Give a key a new secret; the old one stops working at once."""
-    confirm(f"The present secret of {key} will stop working. Go on?", yes)
     with open_client() as client:
-        made = client.keys.rotate(key)
+        one = _key_id(client, key)
+        confirm(f"The present secret of {one} will stop working. Go on?", yes)
+        made = client.keys.rotate(one)
     _tell(made, as_json)
 
 
@@ -114,11 +117,16 @@ def rotate(key: str, as_json: bool, yes: bool) -> None:
 @yes_option
 def revoke(key: tuple[str, ...], as_json: bool, yes: bool) -> None:
     """End keys at once."""
-    confirm(f"Revoke {', '.join(key)}?", yes)
     with open_client() as client:
-        for one in key:
+        ids = [_key_id(client, one) for one in key]
+        confirm(f"Revoke {', '.join(ids)}?", yes)
+        for one in ids:
             client.keys.revoke(one)
-    echo_json({"revoked": [*key]}) if as_json else click.echo(f"revoked {', '.join(key)}")
+    echo_json({"revoked": ids}) if as_json else click.echo(f"revoked {', '.join(ids)}")
+
+
+def _key_id(client: Client, text: str) -> str:
+    return full_id("key", text, lambda: (key.id for key in client.keys.list()))
 
 
 def _tell(made: Key, as_json: bool) -> None:

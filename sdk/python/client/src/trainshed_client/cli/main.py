@@ -28,6 +28,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "schedules": (f"{_HERE}.schedules:schedules", "Run jobs at set times.", "Work"),
     "uploads": (f"{_HERE}.uploads:uploads", "Send files and list them.", "Work"),
     "offers": (f"{_HERE}.people:offers", "Show what is for hire.", "Work"),
+    "webhooks": (f"{_HERE}.webhooks:webhooks", "Send events to your own server.", "Account"),
+    "channels": (f"{_HERE}.channels:channels", "Send events to people.", "Account"),
     "credits": (f"{_HERE}.people:credits_", "Show the account's credits and entries.", "Account"),
     "keys": (f"{_HERE}.keys:keys", "Make and revoke API keys.", "Account"),
     "users": (f"{_HERE}.people:users", "Manage users (admins).", "Account"),

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from trainshed_client.cli.context import echo_json, json_option, open_client
+from trainshed_client.cli.context import echo_json, full_id, json_option, open_client
 from trainshed_client.cli.keys import Credits
 from trainshed_client.cli.safe_text import plain
+
+if TYPE_CHECKING:
+    from trainshed_client.sync import Client
 
 
 @click.command()
@@ -85,7 +88,7 @@ def credits_(entries: bool, limit: int, as_json: bool) -> None:
 
 @click.group()
 def users() -> None:
-    """Manage users; needs an admin's right."""
+    """Manage users; needs an admin's right. USER is an id or its start, 8 characters or more."""
 
 
 @users.command("list")
@@ -118,8 +121,11 @@ def create_user(
     """Make a user."""
     password = _password(password_stdin)
     with open_client() as client:
-        made = client.users.create(username, password, role=role, account_id=account_id)
+        home = _account_id(client, account_id) if account_id else None
+        made = client.users.create(username, password, role=role, account_id=home)
     echo_json(made) if as_json else click.echo(f"{plain(made.id)} {plain(made.username)}")
+    for note in made.raw.get("notes") or ():
+        click.echo(f"note: {plain(str(note))}", err=True)
 
 
 @users.command("update")
@@ -131,7 +137,7 @@ def create_user(
 def update_user(user: str, as_json: bool, **given: Any) -> None:
     """Change a user's role, or whether it may log in."""
     with open_client() as client:
-        made = client.users.update(user, **given)
+        made = client.users.update(_user_id(client, user), **given)
     echo_json(made) if as_json else click.echo(f"{plain(made.id)} {plain(made.role)}")
 
 
@@ -143,8 +149,17 @@ def set_password(user: str, password_stdin: bool, as_json: bool) -> None:
     """Give a user a new password; its sessions end."""
     password = _password(password_stdin)
     with open_client() as client:
-        client.users.set_password(user, password)
-    echo_json({"user": user}) if as_json else click.echo("done")
+        one = _user_id(client, user)
+        client.users.set_password(one, password)
+    echo_json({"user": one}) if as_json else click.echo("done")
+
+
+def _user_id(client: Client, text: str) -> str:
+    return full_id("user", text, lambda: (user.id for user in client.users.list()))
+
+
+def _account_id(client: Client, text: str) -> str:
+    return full_id("account", text, lambda: (one.id for one in client.accounts.list()))
 
 
 def _password(from_stdin: bool) -> str:
@@ -156,7 +171,7 @@ def _password(from_stdin: bool) -> str:
 
 @click.group()
 def accounts() -> None:
-    """Manage accounts; needs an operator."""
+    """Manage accounts; needs an operator. ACCOUNT is an id or its start, 8 characters or more."""
 
 
 @accounts.command("list")
@@ -206,7 +221,7 @@ def create_account(name: str, as_json: bool, **given: Any) -> None:
 def update_account(account: str, as_json: bool, **given: Any) -> None:
     """Change an account."""
     with open_client() as client:
-        made = client.accounts.update(account, **given)
+        made = client.accounts.update(_account_id(client, account), **given)
     echo_json(made) if as_json else click.echo(f"{plain(made.id)} {plain(made.name)}")
 
 
@@ -221,7 +236,7 @@ def grant(account: str, amount: int, unit: str, memo: str | None, as_json: bool)
     from trainshed_client.cli import render
 
     with open_client() as client:
-        now = client.accounts.grant(account, amount, unit=unit, memo=memo)
+        now = client.accounts.grant(_account_id(client, account), amount, unit=unit, memo=memo)
     if as_json:
         echo_json(now)
     else:

@@ -9,6 +9,7 @@ import click
 from trainshed_client.cli.context import (
     confirm,
     echo_json,
+    full_id,
     json_option,
     open_client,
     yes_option,
@@ -79,9 +80,13 @@ def add(source: Path, path: str | None, dry_run: bool, as_json: bool) -> None:
 @json_option
 @yes_option
 def delete(upload: tuple[str, ...], as_json: bool, yes: bool) -> None:
-    """Delete uploads."""
-    confirm(f"Delete {len(upload)} upload(s)?", yes)
+    """Delete uploads. UPLOAD is an id or its start, 8 characters or more."""
     with open_client() as client:
-        for one in upload:
+        ids = [
+            full_id("upload", one, lambda: (sent.id for sent in client.uploads.list()))
+            for one in upload
+        ]
+        confirm(f"Delete {', '.join(ids)}?", yes)
+        for one in ids:
             client.uploads.delete(one)
-    echo_json({"deleted": [*upload]}) if as_json else click.echo(f"deleted {len(upload)}")
+    echo_json({"deleted": ids}) if as_json else click.echo(f"deleted {', '.join(ids)}")

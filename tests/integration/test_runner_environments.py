@@ -1,0 +1,200 @@
+"""Environments that runners build: real pip, a real index on loopback, real sandboxes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.integration.runner_shed import Shed, kill, marked, shed, wait_for
+from tests.support.index import Index, serving
+
+from trainshed.domain.environment import normalise
+
+BUILD_S = 120.0
+KINDS = [
+    "bare",
+    pytest.param(
+        "bwrap",
+        marks=pytest.mark.skipif(
+            shutil.which("bwrap") is None, reason="bubblewrap is not installed (apt-get)"
+        ),
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Shed]:
+    with shed() as one:
+        yield one
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[Index]:
+    with serving(tmp_path) as one:
+        yield one
+
+
+def wanting(index: Index, text: str, **more: Any) -> dict[str, Any]:
+    return {
+        "kind": "requirements", "value": normalise(text), "framework": None, "mapped": False,
+        "account": "acc_1", "sdists": False, "build_s": BUILD_S, "max_bytes": 1 << 30,
+        "pip": {"PIP_INDEX_URL": index.url},
+    } | more  # fmt: skip
+
+
+def built(place: Shed) -> list[Path]:
+    return [p.parent for p in place.data.glob("environments/*/complete.json")]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_build_gives_what_was_asked_for_and_nothing_else(
+    place: Shed, index: Index, kind: str
+) -> None:
+    index.wheel(f"only_{kind}", "WORD = 'built'")
+    code = (
+        f"import only_{kind}, os, sys, trainshed_job\n"
+        f"print(only_{kind}.WORD, sys.prefix != sys.base_prefix)\n"
+        "try: import msgspec\nexcept ImportError: print('nothing of the server')\n"
+        "try: open(os.path.join(sys.prefix, 'mine'), 'w')\n"
+        "except OSError: print('read-only')\n"
+        f"try: open(only_{kind}.__file__, 'a')\n"
+        "except OSError: print('read-only')\n"
+    )
+    wants = wanting(index, f"only_{kind} == 1.0")
+    attempt = place.launch(["python", "-c", code], kind, environment=wants)
+    wait_for(lambda: attempt.finished, BUILD_S)
+    assert attempt.finished is not None
+    assert attempt.finished["cause"] == "exited", attempt.text("system")
+    lines = attempt.text().splitlines()
+    assert lines[:2] == ["built True", "nothing of the server"]
+    assert attempt.started is not None
+    if attempt.started["isolation"] != "none":
+        assert lines[2:] == ["read-only", "read-only"]
+    # The paid clock started with the process: pip alone takes longer than that.
+    assert attempt.started["prepare_ms"] > attempt.finished["runtime_ms"]
+    told = attempt.text("system")
+    assert f"Successfully installed only_{kind}-1.0" in told
+    assert "canary-password" not in told + json.dumps(attempt.finished)
+    asked = len(index.asked)
+    again = place.launch(["python", "-c", code], kind, environment=wants)
+    wait_for(lambda: again.finished, BUILD_S)
+    assert again.text() == attempt.text()
+    assert len(index.asked) == asked
+
+
+def test_a_missing_package_is_named(place: Shed, index: Index) -> None:
+    wants = wanting(index, "nosuchpackage==9")
+    attempt = place.launch(["python", "-c", "pass"], environment=wants)
+    wait_for(lambda: attempt.finished, BUILD_S)
+    assert attempt.finished is not None
+    assert attempt.finished["cause"] == "environment"
+    assert attempt.finished["runtime_ms"] == 0
+    assert attempt.started is None
+    assert "nosuchpackage==9" in attempt.finished["message"]
+    assert "nosuchpackage==9" in attempt.text("system")
+    assert "canary-password" not in attempt.text("system") + attempt.finished["message"]
+    assert not [
+        p for p in place.data.glob("environments/*") if p.is_dir() and p not in built(place)
+    ]
+
+
+def test_two_jobs_at_once_build_once(place: Shed, index: Index) -> None:
+    index.wheel("once", "WORD = 1")
+    wants = wanting(index, "once")
+    both = [
+        place.launch(["python", "-c", "import once; print(once.WORD)"], environment=wants)
+        for _ in range(2)
+    ]
+    wait_for(lambda: all(one.finished for one in both), BUILD_S)
+    assert [one.text() for one in both] == ["1\n", "1\n"], [one.text("system") for one in both]
+    assert len([path for path in index.asked if path.endswith(".whl")]) == 1
+    assert sum("Successfully installed" in one.text("system") for one in both) == 1
+
+
+def test_a_killed_build_leaves_no_half_environment(place: Shed, index: Index) -> None:
+    index.wheel("halfway", "WORD = 'whole'")
+    stuck = True
+
+    def hold(path: str) -> None:
+        while stuck and path.endswith(".whl"):
+            time.sleep(0.05)
+
+    index.hold = hold
+    before = set(built(place))
+    wants = wanting(index, "halfway")
+    command = ["python", "-c", "import halfway; print(halfway.WORD)"]
+    attempt = place.launch(command, environment=wants)
+    wait_for(lambda: any(p.endswith(".whl") for p in index.asked), BUILD_S)
+    kill(place.handles[attempt.id]["pid"])
+    wait_for(lambda: place.gone(attempt))
+    wait_for(lambda: not marked(f"{place.data}/environments"))
+    assert set(built(place)) == before
+    stuck = False
+    again = place.launch(command, environment=wants)
+    wait_for(lambda: again.finished, BUILD_S)
+    assert again.text() == "whole\n", again.text("system")
+    assert len(set(built(place)) - before) == 1
+
+
+def test_a_cancel_ends_a_build(place: Shed, index: Index) -> None:
+    index.wheel("never", "")
+    over = False
+
+    def hold(path: str) -> None:
+        while not over:
+            time.sleep(0.05)
+
+    index.hold = hold
+    attempt = place.launch(["true"], environment=wanting(index, "never"))
+    wait_for(lambda: index.asked, BUILD_S)
+    assert attempt.heartbeats
+    attempt.order = {"kind": "cancel"}
+    wait_for(lambda: attempt.finished)
+    over = True
+    assert attempt.finished is not None
+    assert attempt.finished["stopped_by"] == "cancel"
+    assert attempt.started is None
+    wait_for(lambda: not marked(f"{place.data}/environments"))
+
+
+def test_a_build_has_a_time_limit(place: Shed, index: Index) -> None:
+    index.wheel("slow", "")
+    index.hold = lambda path: time.sleep(5)
+    attempt = place.launch(["true"], environment=wanting(index, "slow", build_s=1.5))
+    wait_for(lambda: attempt.finished, BUILD_S)
+    assert attempt.finished is not None
+    assert attempt.finished["cause"] == "environment"
+    assert "1.5 s" in attempt.finished["message"]
+
+
+def test_those_not_used_for_longest_go_first(place: Shed, index: Index) -> None:
+    place.executor.trim_environments(0, 0)
+    paths = []
+    for name in ("eldest", "middle", "newest"):
+        index.wheel(name, "")
+        one = place.launch(["true"], environment=wanting(index, name))
+        wait_for(lambda one=one: one.finished, BUILD_S)
+        wait_for(lambda one=one: place.gone(one))
+        paths += [p for p in built(place) if p not in paths]
+    eldest, middle, newest = paths
+    user = place.launch(
+        ["python", "-c", "import time; print(1); time.sleep(60)"],
+        environment=wanting(index, "newest"),
+    )
+    wait_for(lambda: user.text() == "1\n", BUILD_S)
+    for age, path in enumerate((newest, middle, eldest)):
+        when = time.time() - 1000 * (age + 1)
+        os.utime(path / "complete.json", (when, when))
+    size = json.loads((eldest / "complete.json").read_text())["size_bytes"]
+    half = place.data / "environments" / ("0" * 32)
+    half.mkdir()
+    place.executor.trim_environments(round(size * 2.5))
+    assert [p.exists() for p in (eldest, middle, newest, half)] == [False, True, True, False]
+    place.executor.trim_environments(0)
+    assert [p.exists() for p in (middle, newest)] == [False, True]

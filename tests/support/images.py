@@ -1,0 +1,163 @@
+"""Real container images in an engine storage of the tests' own: built from this machine's files."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+SHELL, PYTHON = "localhost/trainshed-test/shell:1", "localhost/trainshed-test/python:1"
+APPLETS = (
+    "cat", "cp", "dd", "echo", "env", "false", "head", "id", "kill", "ls", "mkdir", "mount", "ps",
+    "rm", "seq", "sh", "sleep", "stat", "tail", "test", "touch", "true", "wc", "wget", "yes",
+)  # fmt: skip
+LEFT_OUT = {"test", "tests", "__pycache__", "site-packages", "idlelib", "tkinter", "turtledemo",
+            "lib2to3", "ensurepip", "pydoc_data", "distutils"}  # fmt: skip
+
+
+def missing() -> str:
+    """Return why no container can run here, or ""."""
+    for name in ("podman", "busybox"):
+        if shutil.which(name) is None:
+            return f"no {name}: apt-get install podman runc busybox-static catatonit"
+    return ""
+
+
+class Engine:
+    """podman on a storage that goes when the tests end."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.storage = folder / "storage.conf"
+        for driver in ("overlay", "vfs"):
+            text = f'[storage]\ndriver = "{driver}"\n'
+            text += f'graphroot = "{folder}/graph"\nrunroot = "{folder}/run"\n'
+            self.storage.write_text(text)
+            self.environ = {**os.environ, "CONTAINERS_STORAGE_CONF": str(self.storage)}
+            if self.run("info", check=False).returncode == 0:
+                return
+        raise AssertionError(self.run("info", check=False).stderr)
+
+    def run(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Call podman as the runner does."""
+        done = subprocess.run(
+            self.command(*words), env=self.environ, capture_output=True, text=True,
+            timeout=120, check=False,
+        )  # fmt: skip
+        assert not check or done.returncode == 0, (words, done.stderr)
+        return done
+
+    def command(self, *words: str) -> list[str]:
+        """Return the arguments of a call."""
+        hybrid = os.path.isdir("/sys/fs/cgroup/unified") and shutil.which("runc")
+        options = ["--cgroup-manager=cgroupfs"] if os.getuid() == 0 else []
+        options += ["--runtime=runc"] if hybrid else []
+        return ["podman", *options, *words]
+
+    def build(self, reference: str, python: bool = False, marker: str = "") -> None:
+        """Make an image: busybox, and with ``python`` this machine's interpreter. ``marker`` goes
+        into /marker.
+        """
+        with tempfile.NamedTemporaryFile(suffix=".tar", dir=self.folder) as file:
+            with tarfile.open(file.name, "w") as tar:
+                _shell(tar)
+                _text(tar, "marker", marker)
+                if python:
+                    _python(tar)
+            self.run("import", "--quiet", file.name, reference)
+
+    def containers(self, marker: str = "") -> list[str]:
+        """Return the names of all containers, running or not."""
+        names = self.run("ps", "--all", "--format={{.Names}}").stdout.split()
+        return [name for name in names if marker in name]
+
+    def digest(self, reference: str) -> str:
+        """Return the digest of an image."""
+        return self.run("image", "inspect", "--format={{.Digest}}", reference).stdout.strip()
+
+    def close(self) -> None:
+        """Remove everything."""
+        self.run("rm", "--all", "--force", "--time=0", check=False)
+        self.run("umount", "--all", check=False)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@contextmanager
+def engine() -> Iterator[Engine]:
+    """Yield an engine that knows ``SHELL`` and ``PYTHON``."""
+    folder = Path(tempfile.mkdtemp(prefix="trainshed-engine-"))
+    one = Engine(folder)
+    try:
+        one.build(SHELL)
+        one.build(PYTHON, python=True)
+        yield one
+    finally:
+        one.close()
+
+
+def _shell(tar: tarfile.TarFile) -> None:
+    found = shutil.which("busybox")
+    assert found is not None
+    for folder in ("bin", "lib", "usr", "usr/local", "usr/local/bin", "tmp", "etc"):
+        info = tarfile.TarInfo(folder)
+        info.type, info.mode = tarfile.DIRTYPE, 0o755
+        tar.addfile(info)
+    tar.add(found, "bin/busybox", filter=_plain)
+    for name in APPLETS:
+        info = tarfile.TarInfo(f"bin/{name}")
+        info.type, info.linkname = tarfile.SYMTYPE, "busybox"
+        tar.addfile(info)
+
+
+def _python(tar: tarfile.TarFile) -> None:
+    """Add the interpreter below /usr/local, its standard library, and the libraries it needs."""
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    program = Path(sys.executable).resolve()
+    library = Path(sysconfig.get_path("stdlib"))
+    tar.add(program, f"usr/local/bin/{version}", filter=_plain)
+    for name in ("python", "python3"):
+        info = tarfile.TarInfo(f"usr/local/bin/{name}")
+        info.type, info.linkname = tarfile.SYMTYPE, version
+        tar.addfile(info)
+    tar.add(library, f"usr/local/lib/{version}", filter=_slim)
+    needing = [program, *(library / "lib-dynload").glob("*.so")]
+    for path in sorted(_needed(needing)):
+        standard = path.parts[1] in ("lib", "lib64", "usr")
+        home = str(path.parent).lstrip("/") if standard else "lib"
+        tar.add(path.resolve(), f"{home}/{path.name}", filter=_plain)
+
+
+def _needed(programs: Iterable[Path]) -> set[Path]:
+    done = subprocess.run(
+        ["ldd", *map(str, programs)], capture_output=True, text=True, timeout=60, check=False
+    )
+    return {Path(one) for one in re.findall(r"(?:=> |\t)(/\S+) \(0x", done.stdout)}
+
+
+def _slim(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    parts = info.name.split("/")
+    if LEFT_OUT & set(parts) or any(part.startswith("config-") for part in parts):
+        return None
+    return _plain(info)
+
+
+def _plain(info: tarfile.TarInfo) -> tarfile.TarInfo:
+    info.uid = info.gid = 0
+    info.uname = info.gname = ""
+    info.mode = 0o755 if info.isdir() or info.mode & 0o100 else 0o644
+    return info
+
+
+def _text(tar: tarfile.TarFile, name: str, text: str) -> None:
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = len(text), 0o644
+    tar.addfile(info, io.BytesIO(text.encode()))
