@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -205,6 +206,25 @@ def test_no_engine(place: Shed) -> None:
     done = ended(attempt)
     assert done["cause"] in ("environment", "start_failed")
     assert "docker" in done["message"]
+
+
+def test_a_volume_is_shown_at_exactly_its_path(place: Shed) -> None:
+    code = 'cat /checkpoints/net/*; echo 2 > /checkpoints/net/b; echo "$CHECKPOINT_DIR" "$@"'
+    data = b"1\n"
+    digest = {"md5": hashlib.md5(data, usedforsecurity=False).hexdigest(), "size_bytes": 2}
+    file = {"path": "a", "sha256": hashlib.sha256(data).hexdigest(), **digest}
+    attempt = place.run(
+        ["sh", "-c", code, "sh"], volume="/checkpoints/net", resume_flag="--resume-from",
+        resume={"artifact_id": "art_1", "step": 1, "files": [file]}, resume_bytes=[data],
+        **container(),
+    )  # fmt: skip
+    assert ended(attempt)["exit_code"] == 0, (ended(attempt), attempt.text("stderr"))
+    words = "1\n/checkpoints/net --resume-from /checkpoints/net\n"
+    assert attempt.text() == words
+    kept = {a["kind"]: [f["path"] for f in a["files"]] for a in attempt.artifacts}
+    assert kept == {"checkpoint": ["a", "b"]}
+    hidden = place.run(["sh", "-c", "echo $CHECKPOINT_DIR"], volume="/usr/bin", **container())
+    assert hidden.text() == "/trainshed/checkpoints\n"
 
 
 @pytest.fixture

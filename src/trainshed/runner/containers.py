@@ -64,7 +64,8 @@ class Container:
         note = {"remove": container.remove(self.engine, self.name), "env": dict(self.engine.env)}
         write_durably(self._note, note)
         before = os.fstat(logs[1]).st_size
-        args = build(self.engine, crate, self.job.command)
+        command = launch.command(self.job, Workspace(INSIDE), self._shown)
+        args = build(self.engine, crate, command)
         pid = launch.spawn(args, self.engine.env, logs)
         pidfd = os.pidfd_open(pid)
         self.there = True
@@ -156,6 +157,12 @@ class Container:
         )  # fmt: skip
 
     @property
+    def _shown(self) -> str:
+        """Where the job sees its checkpoint directory: at its volume's path, where that can be."""
+        path = self.job.volume
+        return path if container.can_show(path) else Workspace(INSIDE).checkpoints
+
+    @property
     def _note(self) -> str:
         return f"{self.place.root}/{NOTE}"
 
@@ -165,7 +172,7 @@ class Container:
 
     def _write_env(self) -> None:
         job = self.job
-        env = launch.environment(job, Workspace(INSIDE), LIBRARY, TMP)
+        env = launch.environment(job, Workspace(INSIDE), LIBRARY, TMP, self._shown)
         if "PATH" not in job.env:
             del env["PATH"]
         if "HOME" not in job.env:
@@ -195,9 +202,9 @@ class Container:
         inner = Workspace(INSIDE)
         pairs = [
             (place.work, inner.work), (place.output, inner.output), (place.job, inner.job),
-            (place.checkpoints, inner.checkpoints), (place.tmp, TMP),
+            (place.checkpoints, self._shown), (place.tmp, TMP),
         ]  # fmt: skip
-        if job.resume is not None:
+        if job.resume is not None and not job.volume:
             pairs.append((place.resume, inner.resume))
         mounts = [Mount(source, target) for source, target in pairs]
         mounts.append(Mount(self.library, LIBRARY, readonly=True))

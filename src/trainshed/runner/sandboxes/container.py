@@ -64,6 +64,22 @@ class Crate:
     init: bool = True
 
 
+#: A volume may not stand for these: the image's programs, and what the engine itself mounts.
+RESERVED = frozenset(
+    {"bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "libx32", "proc", "run", "sbin", "sys",
+     "tmp", "trainshed", "usr"}
+)  # fmt: skip
+MAX_DEPTH = 32
+
+
+def can_show(path: str) -> bool:
+    """Return whether a volume can be shown at ``path``: absolute, plain, apart from the rest."""
+    parts = path.split("/")
+    if not path.startswith("/") or len(parts) > MAX_DEPTH or not path.isprintable():
+        return False
+    return parts[1] not in RESERVED and not {"", ".", ".."} & set(parts[1:])
+
+
 def flags(crate: Crate) -> list[str]:
     """Return the options of ``run`` that both engines read alike."""
     args = [
