@@ -6,6 +6,7 @@ set -euo pipefail
 declare -A package=(
     [bwrap]=bubblewrap [slirp4netns]=slirp4netns [ip]=iproute2
     [podman]=podman [runc]=runc [busybox]=busybox-static [catatonit]=catatonit
+    [chromium]=chromium
 )
 declare -A purpose=(
     [bwrap]="jobs run without a sandbox; the isolation tests are skipped"
@@ -15,8 +16,9 @@ declare -A purpose=(
     [runc]="podman cannot run containers where control groups are of both versions"
     [busybox]="no image can be built; the tests of containers are skipped"
     [catatonit]="containers run without an init of their own"
+    [chromium]="the pages are not seen in a browser; those tests are skipped"
 )
-wanted=(bwrap slirp4netns ip podman runc busybox catatonit)
+wanted=(bwrap slirp4netns ip podman runc busybox catatonit chromium)
 
 absent=()
 for program in "${wanted[@]}"; do

@@ -51,6 +51,9 @@ def test_crash_and_recovery(point: str, tmp_path: Path, sink: Sink) -> None:
                 acknowledged.append(
                     api.python("import os; open(os.environ['TRAINSHED_OUTPUT_DIR']+'/x','w')")
                 )
+            schedule = {"name": "often", "cron": "0 0 1 1 *", "job": {"command": ["true"]}}
+            made = api.ok(api.http.post("/v1/schedules", json=schedule))
+            api.http.post(f"/v1/schedules/{made['id']}/run-now")
         process = server.process
         assert process is not None
         eventually(lambda: process.poll() is not None, 20, f"the server dies at {point}")

@@ -232,8 +232,9 @@ def test_job_reads_nothing_of_the_server(kind: str, monkeypatch: pytest.MonkeyPa
         assert not [line for line in lines if line.startswith("READ")]
         keys = set(lines[1].split()[1:])
         assert keys - {"PWD", "LC_CTYPE"} == {
-            "CHECKPOINT_DIR", "CUDA_VISIBLE_DEVICES", "HOME", "JOB_ID", "LANG", "MINE", "OUTPUT_DIR",
-            "PATH", "PYTHONPATH", "PYTHONUNBUFFERED", "TMPDIR", "TRAINSHED_API_URL", "TRAINSHED_ATTEMPT",
+            "CHECKPOINT_DIR", "CUDA_VISIBLE_DEVICES", "HOME", "JOB_ID", "LANG", "MINE",
+            "OUTPUT_DIR", "PATH", "PYTHONPATH", "PYTHONUNBUFFERED", "TMPDIR",
+            "TRAINSHED_API_URL", "TRAINSHED_ATTEMPT",
             "TRAINSHED_CHECKPOINT_DIR", "TRAINSHED_INPUT_DIR", "TRAINSHED_JOB_ID",
             "TRAINSHED_OUTPUT_DIR", "TRAINSHED_TOKEN",
         }  # fmt: skip
@@ -243,7 +244,7 @@ def test_job_reads_nothing_of_the_server(kind: str, monkeypatch: pytest.MonkeyPa
 @needs_root
 @needs_bwrap
 def test_sandbox_shows_little_and_writes_nowhere_else(place: Shed) -> None:
-    script = "ls /; ls /root /home; touch /x /usr/x /etc/x; cat /etc/shadow; ls -A $CHECKPOINT_DIR/.. | sort"
+    script = "ls /; ls /root /home; touch /x /usr/x /etc/x; cat /etc/shadow"
     attempt = place.run(
         ["sh", "-c", f"({script}) 2>&1; echo $CUDA_VISIBLE_DEVICES; grep Cap /proc/self/status"]
     )

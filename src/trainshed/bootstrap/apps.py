@@ -13,16 +13,22 @@ from trainshed.bootstrap.settings import Settings
 from trainshed.bootstrap.wiring import build, interpreter, prepare
 from trainshed.dialects.middleman.routes import door as middleman_door
 from trainshed.dialects.native.routes import door as native_door
+from trainshed.dialects.orchestrator.routes import door as orchestrator_door
 from trainshed.dialects.runner.routes import door as runner_door
 from trainshed.http.app import Lifespan, create_app
 from trainshed.http.guards import Door
-from trainshed.http.hall import ADDRESS, STANDARD, HttpSettings
+from trainshed.http.hall import ADDRESS, OPEN, STANDARD, HttpSettings
 from trainshed.usecases.engine import Engine
 
 
-def doors(engine: Engine) -> list[Door]:
+def doors(engine: Engine, settings: Settings) -> list[Door]:
     """Return every door, in the order the front page lists them."""
-    return [native_door(), middleman_door(), runner_door(engine, interpreter())]
+    return [
+        native_door(),
+        middleman_door(),
+        orchestrator_door(settings.orchestrator_backoff_s),
+        runner_door(engine, interpreter()),
+    ]
 
 
 def create(engine: Engine, settings: Settings, lifespan: Lifespan | None) -> FastAPI:
@@ -34,10 +40,16 @@ def create(engine: Engine, settings: Settings, lifespan: Lifespan | None) -> Fas
         max_body_bytes=settings.max_body_bytes,
         max_open=settings.max_open_requests,
         max_working=settings.max_working_requests,
-        rate_limits={STANDARD: limit, ADDRESS: max(limit // 10, 60)},
+        rate_limits={
+            STANDARD: limit,
+            ADDRESS: max(limit // 10, 60),
+            OPEN: settings.orchestrator_rate_limit_per_minute,
+        },
+        open_local=not settings.enable_api_auth and engine.deps.policy.loopback_only,
+        local_key=settings.api_key.get_secret_value() if settings.api_key else "",
         version=__version__,
     )
-    return create_app(engine.deps, http, doors(engine), lifespan)
+    return create_app(engine.deps, http, doors(engine, settings), lifespan)
 
 
 def runners(engine: Engine) -> Starlette:

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from trainshed.ports.deps import Deps
-from trainshed.usecases import accounts, keys
+from trainshed.usecases import accounts, keys, local
 
 FILE = "credentials.json"
 
@@ -35,6 +35,7 @@ def first_start(deps: Deps, data: Path, url: str) -> bool:
     path = data / FILE
     password = deps.ids.token(18)
     first = accounts.bootstrap_admin(deps, password)
+    local.first_grant(deps)
     if not first.made and path.exists():
         return False
     if not first.made:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import structlog
@@ -14,7 +15,15 @@ from trainshed.domain.attempt import Attempt
 from trainshed.domain.errors import TrainshedError
 from trainshed.domain.states import AttemptState
 from trainshed.ports.store import After
-from trainshed.usecases import dispatch, housekeeping, office, reap, retention
+from trainshed.usecases import (
+    dispatch,
+    firing,
+    housekeeping,
+    office,
+    reap,
+    retention,
+    schedules,
+)
 from trainshed.usecases.deliveries import Words
 from trainshed.usecases.engine import Engine
 
@@ -27,6 +36,8 @@ LOOK_S = 1.0
 HOUSE_S = 5.0
 #: Between two passes over what is old.
 EXPIRE_S = 600.0
+FIRE_S = 0.5
+SET_BACK = timedelta(seconds=5)
 LAUNCHERS = 4
 #: The log warns at this many times ``min_free_bytes``.
 WARN_AT = 4
@@ -45,6 +56,7 @@ class Loops:
         self._short = False
         self._expired: After | None = None
         self._term = self._taken = 0
+        self._latest: datetime | None = None
         self._handles: dict[str, Mapping[str, object]] = {}
         self._courier = Courier(engine.deps, self._run, words)
 
@@ -53,7 +65,7 @@ class Loops:
         await self._lead()
         taken = self._taken
         out = self._courier
-        mine = (self._dispatch, self._look, self._house, self._expire)
+        mine = (self._dispatch, self._look, self._house, self._expire, self._fire)
         for loop in (*mine, out.fan_out, out.send):
             name = loop.__name__.strip("_")
             self._tasks.append(asyncio.create_task(self._forever(name, loop), name=name))
@@ -135,6 +147,20 @@ class Loops:
         if short and not self._short:
             log.warning("the disk gets short; free some space", free_bytes=free)
         self._short = short
+
+    async def _fire(self) -> None:
+        """Fire what is due; a wall clock that was set back makes due times be looked at again."""
+        deps = self._engine.deps
+        wake = asyncio.ensure_future(deps.bus.wait(schedules.TOPIC, FIRE_S))
+        await asyncio.sleep(0)
+        now = deps.clock.utc_now()
+        if self._latest is None or now < self._latest - SET_BACK:
+            await self._run(firing.resync, deps)
+        self._latest = now
+        if await self._run(firing.fire_due, deps) == 0:
+            await wake
+        else:
+            wake.cancel()
 
     async def _house(self) -> None:
         if self._term:

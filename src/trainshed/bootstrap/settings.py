@@ -8,7 +8,15 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -90,9 +98,17 @@ def default_data() -> Path:
     return Path(home) / "trainshed"
 
 
-def named(name: str, default: Any = None) -> Any:
-    """Return a field that is also read under its own name, without our prefix."""
-    return Field(default=default, validation_alias=AliasChoices(f"trainshed_{name}", name))
+def named(name: str, default: Any = None, other: str = "", **more: Any) -> Any:
+    """Return a field that is also read without our prefix, under its own name or ``other``."""
+    alias = AliasChoices(f"trainshed_{name}", other or name)
+    return Field(default=default, validation_alias=alias, **more)
+
+
+def _level(given: object) -> object:
+    """LOG_LEVEL is written in capitals elsewhere, and has more words."""
+    words = {"warn": "warning", "critical": "error", "fatal": "error"}
+    text = given.strip().lower() if isinstance(given, str) else given
+    return words.get(text, text) if isinstance(text, str) else text
 
 
 class Settings(BaseSettings):
@@ -104,13 +120,14 @@ class Settings(BaseSettings):
         extra="ignore",
         env_nested_delimiter="__",
         use_attribute_docstrings=True,
+        populate_by_name=True,
     )
 
     data: Path = Field(default_factory=default_data)
     """Where everything is kept; made 0700."""
     listen: list[str] = ["127.0.0.1:8000", "127.0.0.1:5001"]
     """HOST:PORT, may be several; the first must be free."""
-    database: str | None = None
+    database: str | None = named("database", other="database_url")
     """SQLAlchemy URL of PostgreSQL (`postgresql+psycopg://…`); default SQLite in `data`."""
     allow_remote: bool = False
     """Allow listening beyond loopback; put TLS in front."""
@@ -120,7 +137,9 @@ class Settings(BaseSettings):
     """Addresses whose X-Forwarded-* headers are believed."""
     public_url: str | None = None
     """The address users and jobs reach; default the first listener's."""
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_level)] = (
+        named("log_level", "info")
+    )
     """How much the server says on standard error."""
     sign_up: Literal["auto", "open", "closed"] = "auto"
     """Who may register: `auto` is open on loopback only."""
@@ -187,6 +206,21 @@ class Settings(BaseSettings):
     """An account is told (`credits.low`) when fewer credits are left available; 0 is never."""
     credit_packages: list[PackageSetting] = Field(default_factory=default_packages)
     """What `/billing/packages` lists; Trainshed itself sells nothing."""
+    local_credits: int = Field(default=10_000, ge=0)
+    """Credits the built-in account `local` is granted once, as a visible entry: open mode spends
+    them."""
+    enable_api_auth: bool = named("enable_api_auth", False)
+    """The Orchestrator's API needs a key; off, it is open on loopback (docs/orchestrator.md)."""
+    api_key: SecretStr | None = named("api_key")
+    """A key that acts as the account `local` on the Orchestrator's API."""
+    max_workers: int | None = named("max_workers", ge=1)
+    """Most jobs that run at once; default as many as fit."""
+    images: dict[str, str] = {}
+    """Container image → interpreter on this machine that stands for it (JSON)."""
+    orchestrator_backoff_s: float = Field(default=60.0, ge=0, le=3600)
+    """Wait before an Orchestrator job's first retry; it doubles each time, up to an hour."""
+    orchestrator_rate_limit_per_minute: int = Field(default=0, ge=0)
+    """Requests a principal may make per minute on the Orchestrator's API; 0 is no limit."""
     rate_limit_per_minute: int = 6000
     """Requests a principal may make per minute."""
     max_open_requests: int = Field(default=2048, ge=1)

@@ -123,6 +123,9 @@ def policy(settings: Settings, listen: list[Address], gpus: bool) -> Policy:
         preempt_min_run_s=settings.preempt_min_run_s,
         low_ucredits=settings.low_credits * 1_000_000,
         packages=tuple(p.package() for p in settings.credit_packages),
+        local_grant_ucredits=settings.local_credits * 1_000_000,
+        max_workers=settings.max_workers,
+        images=images(settings),
         first_uid=first_uid(settings.data),
         container_engine=settings.container_engine,
         image_pull=settings.image_pull,
@@ -158,6 +161,18 @@ def first_uid(data: Path) -> int:
     whoever ends a job by its uid would end both.
     """
     return FIRST_UID + zlib.crc32(os.fsencode(os.path.realpath(data))) % UID_RANGES * UIDS_EACH
+
+
+def images(settings: Settings) -> dict[str, str]:
+    """Return which interpreter stands for which image.
+
+    Raises:
+        Refused: one is not a program on this machine.
+    """
+    for image, path in settings.images.items():
+        if not os.path.isabs(path) or not os.access(path, os.X_OK) or os.path.isdir(path):
+            raise Refused(f"images: {image!r} is mapped to {path!r}, which is no program here.")
+    return dict(settings.images)
 
 
 def pools(settings: Settings) -> list[Pool]:

@@ -37,6 +37,12 @@ KINDS = {
     "credits.granted": "credits were added",
     "credits.low": "a reservation left fewer credits available than the operator's threshold",
     "credits.depleted": "a reservation left less than one credit available",
+    "schedule.created": "a schedule was made",
+    "schedule.updated": "a schedule was changed, paused or resumed",
+    "schedule.deleted": "a schedule was removed; its jobs stay",
+    "schedule.fired": "a schedule made a job at its due time, or when asked to",
+    "schedule.skipped": "a due time passed without a job, by the schedule's policy",
+    "schedule.failed": "a schedule came due and no job could be made; the next one is tried",
 }
 
 

@@ -22,6 +22,7 @@ PREFIXES = {
     "artifact": "art",
     "request": "req",
     "event": "evt",
+    "schedule": "sch",
     "webhook": "whk",
     "channel": "chn",
     "delivery": "dlv",

@@ -55,6 +55,10 @@ class InputRef:
 class JobSpec:
     """What all dialects translate into (D7). The values of ``env`` are secrets, kept sealed
     apart. ``checkpoint_every_epochs``: a snapshot each time so many further epochs were reported.
+
+    ``checkpoint_path`` names a volume of the account (D8): the checkpoint directory is shown at
+    that path where the sandbox can, and begins with what the last Job with that path left.
+    ``resume_flag`` is appended to the command, with the checkpoint's path, when it resumes.
     """
 
     workload: str = "command"
@@ -71,6 +75,8 @@ class JobSpec:
     labels: Mapping[str, str] = field(default_factory=dict)
     grace_s: float = 10.0
     checkpoint_every_epochs: int | None = None
+    checkpoint_path: str = ""
+    resume_flag: str = ""
 
     def check(self) -> JobSpec:
         """Return self if every bounded figure is within its bounds.

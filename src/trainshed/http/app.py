@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route as RawRoute
@@ -83,11 +84,10 @@ def _name(route: Route) -> str:
 
 
 def _handlers(app: FastAPI, doors: Sequence[Door]) -> None:
-    ordered = sorted(doors, key=lambda d: -len(d.prefix))
     table = [(compile_path(d.prefix + r.path)[0], r.method) for d in doors for r in d.routes]
 
     def answer(request: Request, error: TrainshedError) -> Response:
-        show = renderer(ordered, request.url.path)
+        show = renderer(doors, request.url.path)
         return show(error, request.state.request_id)
 
     async def expected(request: Request, error: Exception) -> Response:
@@ -145,7 +145,11 @@ def _front(doors: Sequence[Door], settings: HttpSettings, measures: Measures) ->
         """List the doors: a page for browsers, JSON for everything else."""
         if "text/html" in request.headers.get("accept", ""):
             return HTMLResponse(page)
-        return JSONResponse({"name": "Trainshed", "version": settings.version, "doors": cards})
+        deps = request.app.state.hall.deps
+        found = {"name": "Trainshed", "version": settings.version, "doors": cards}
+        for add in [d.front for d in doors if d.front is not None]:
+            found.update(await run_in_threadpool(add, deps))
+        return JSONResponse(found)
 
     async def openapi(request: Request) -> Response:
         """The OpenAPI document: of one door, or of all."""

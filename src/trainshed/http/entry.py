@@ -22,7 +22,7 @@ from trainshed.domain.people import Principal
 from trainshed.http.auth import credential
 from trainshed.http.errors import UnsupportedMediaType
 from trainshed.http.guards import Door, Kind, Route
-from trainshed.http.hall import ADDRESS, Call, Hall
+from trainshed.http.hall import ADDRESS, OPEN, Call, Hall
 
 Handler = Callable[[Request], Awaitable[Response]]
 MAX_DEPTH = 32
@@ -48,7 +48,7 @@ class GuardedRoute(APIRoute):
 
     def __init__(self, path: str, hall: Hall, door: Door, entry: Route) -> None:
         """Make the route of one table entry."""
-        self.hall, self.entry = hall, entry
+        self.hall, self.entry, self.strict = hall, entry, door.strict
         name = entry.endpoint.__name__
         returns = get_type_hints(entry.endpoint).get("return")
         shape = None if returns in (None, type(None), Response) else returns
@@ -61,7 +61,7 @@ class GuardedRoute(APIRoute):
             status_code=entry.status,
             operation_id=f"{door.name}_{name}",
             tags=[door.name],
-            include_in_schema=not entry.hidden,
+            include_in_schema=not entry.hidden and path.startswith(door.prefix),
             openapi_extra=dict(entry.document),
         )
 
@@ -71,11 +71,12 @@ class GuardedRoute(APIRoute):
         hall, entry = self.hall, self.entry
         known = _query_names(self.dependant)
         takes_body = self.body_field is not None
+        strict = self.strict
 
         async def enter(request: Request) -> Response:
             with _working(hall, entry):
                 call = await admit(hall, entry, request)
-            _check_query(request, known)
+            _check_query(request, known if strict else set(request.query_params))
             body = await read_body(request, _limit(hall, entry))
             with _working(hall, entry):
                 value = _decode(request, body) if takes_body and body else None
@@ -154,12 +155,16 @@ async def admit(hall: Hall, route: Route, request: Request) -> Call:
             _by_address(hall, request)
     elif guard.kind is not Kind.RUNNER:
         try:
-            presented = credential(request.headers)
-            principal = await hall.auth.who(presented)
+            if guard.kind is Kind.OPEN_LOCAL:
+                principal, presented = await hall.local.who(request, hall.auth)
+            else:
+                presented = credential(request.headers)
+                principal = await hall.auth.who(presented)
         except NotAuthenticated:
             _by_address(hall, request)
             raise
-        decision = hall.limiter.hit(principal.id, principal.rate_limit)
+        tier = OPEN if guard.kind is Kind.OPEN_LOCAL else principal.rate_limit
+        decision = hall.limiter.hit(f"{tier}:{principal.id}", tier)
         if decision is not None:
             state.headers = decision.headers
             decision.check()

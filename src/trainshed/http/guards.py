@@ -27,17 +27,25 @@ PUBLIC_ROUTES: Mapping[tuple[str, str], str] = {
     ("POST", "/v1/register"): "register; closed unless the policy opens it",
     ("PUT", "/v1/signed/{token}"): "presigned: the URL is the credential",
     ("GET", "/v1/signed/{token}"): "presigned: the URL is the credential",
+    ("GET", "/orchestrator"): "health",
+    ("GET", "/orchestrator/"): "health",
+    ("GET", "/orchestrator/health"): "health",
+    ("GET", "/orchestrator/openapi.json"): "documentation",
+    ("GET", "/orchestrator/docs"): "documentation",
+    ("GET", "/orchestrator/redoc"): "documentation",
+    ("GET", "/orchestrator/static/{name}"): "scripts and styles of the documentation",
 }
 
 RUNNER_PREFIX = "/runner/"
 
 
 class Kind(enum.Enum):
-    """The four kinds of guard."""
+    """The kinds of guard. OPEN_LOCAL is KEYED, but in open mode also without a key (D15)."""
 
     KEYED = "keyed"
     OPERATOR = "operator"
     PUBLIC = "public"
+    OPEN_LOCAL = "open_local"
     RUNNER = "runner"
 
 
@@ -65,6 +73,8 @@ OPERATOR = Guard(Kind.OPERATOR, Right.ADMIN)
 OPERATOR_READ = Guard(Kind.OPERATOR, Right.READ)
 PUBLIC = Guard(Kind.PUBLIC)
 RUNNER = Guard(Kind.RUNNER)
+OPEN_READ = Guard(Kind.OPEN_LOCAL, Right.READ)
+OPEN_WRITE = Guard(Kind.OPEN_LOCAL, Right.WRITE)
 JOB_READ = Guard(Kind.KEYED, Right.READ, job=True)
 
 
@@ -108,7 +118,7 @@ class Door:
     """One API vocabulary at one prefix, and at its ``aliases``.
 
     ``render`` shows its errors, ``error`` describes them in OpenAPI; ``title`` is for people.
-
+    ``strict`` refuses unknown query parameters. ``front`` adds to the JSON of ``GET /``.
     ``figures``: what it adds to ``/metrics``, asked for at each scrape.
     """
 
@@ -122,6 +132,8 @@ class Door:
     aliases: Sequence[Alias] = ()
     error: Mapping[str, Any] | None = None
     figures: Callable[[Deps], Sequence[Figure]] | None = None
+    strict: bool = True
+    front: Callable[[Deps], Mapping[str, Any]] | None = None
 
 
 def check_doors(doors: Sequence[Door]) -> None:

@@ -14,6 +14,7 @@ from trainshed.domain.people import Principal
 from trainshed.http.admission import Admission
 from trainshed.http.auth import Authenticator
 from trainshed.http.idempotency import Idempotency
+from trainshed.http.local import Local
 from trainshed.http.proxy import Network, Origin, networks
 from trainshed.http.ratelimit import Limiter, LoginThrottle
 from trainshed.http.sse import Streams
@@ -21,13 +22,16 @@ from trainshed.ports.deps import Deps
 
 STANDARD = "standard"
 ADDRESS = "address"
+OPEN = "open"
 
 
 @dataclass(frozen=True, slots=True)
 class HttpSettings:
     """The operator's decisions about HTTP. Rate limits are requests a minute by tier; 0 is none.
 
-    Tier ``standard`` is an account's unless set; ``address`` holds what comes without credential.
+    Tier ``standard`` is an account's unless set; ``address`` holds what comes without credential;
+    ``open`` is that of routes which open mode opens, 0 unless set. ``open_local`` allows open
+    mode; ``local_key`` is a key of the account ``local`` on those routes, empty for none.
     """
 
     allowed_hosts: Sequence[str] = ()
@@ -37,6 +41,8 @@ class HttpSettings:
         default_factory=lambda: MappingProxyType({STANDARD: 6000, ADDRESS: 600})
     )
     max_streams: int = 64
+    open_local: bool = False
+    local_key: str = field(default="", repr=False)
     max_open: int = 2048
     max_working: int = 128
     version: str = ""
@@ -50,6 +56,7 @@ class Hall:
         self.deps, self.settings = deps, settings
         self.trusted: list[Network] = networks(settings.trusted_proxies)
         self.auth = Authenticator(deps)
+        self.local = Local(deps, settings.open_local, settings.local_key)
         self.limiter = Limiter(deps.clock, settings.rate_limits)
         self.admission = Admission(settings.max_open, settings.max_working)
         self.throttle = LoginThrottle(deps.clock)

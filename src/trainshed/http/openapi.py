@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -57,10 +59,31 @@ def part(whole: Mapping[str, Any], door: Door) -> dict[str, Any]:
     """Return what of a combined document belongs to one door."""
     mine = copy.deepcopy(dict(whole))
     mine["info"]["title"] = door.title or door.name
+    #: A dialect whose document prints its paths without the prefix describes them so.
+    cut = len(door.prefix) if any(a.path == a.to for a in door.aliases) else 0
     mine["paths"] = {
-        path: item for path, item in mine["paths"].items() if path.startswith(door.prefix + "/")
+        path[cut:]: item
+        for path, item in mine["paths"].items()
+        if path.startswith(door.prefix + "/")
     }
+    schemas = mine["components"]["schemas"]
+    mine["components"]["schemas"] = {n: schemas[n] for n in _used(mine["paths"], schemas)}
     return mine
+
+
+def _used(paths: Mapping[str, Any], schemas: Mapping[str, Any]) -> list[str]:
+    """Return the names of the schemas that ``paths`` refer to, directly or through others."""
+    found: set[str] = set()
+    pending = _refs(paths)
+    while pending - found:
+        name = min(pending - found)
+        found.add(name)
+        pending |= _refs(schemas.get(name, {}))
+    return sorted(found & set(schemas))
+
+
+def _refs(value: Any) -> set[str]:
+    return set(re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(value)))
 
 
 def _describe(paths: dict[str, Any], door: Door, route: Route) -> None:
@@ -77,8 +100,10 @@ def _describe(paths: dict[str, Any], door: Door, route: Route) -> None:
     operation = methods[route.method.lower()]
     assert route.guard is not None
     operation["security"] = [] if route.guard.kind is Kind.PUBLIC else [{n: []} for n in SCHEMES]
+    if route.guard.kind is Kind.OPEN_LOCAL:
+        operation["security"].append({})
     operation["x-guard"] = route.guard.kind.value
-    if route.guard.kind in (Kind.KEYED, Kind.OPERATOR):
+    if route.guard.kind in (Kind.KEYED, Kind.OPERATOR, Kind.OPEN_LOCAL):
         operation["x-right"] = route.guard.right.name.lower()
     operation["responses"].pop("422", None)
     operation["responses"]["default"] = _ERROR if door.error is None else dict(door.error)

@@ -133,10 +133,8 @@ def renderer(doors: Sequence[Door], path: str) -> Renderer:
 
 def door_of(doors: Sequence[Door], path: str) -> Door | None:
     """Return the door that a path belongs to (longest prefix first)."""
-    for door in doors:
-        if path == door.prefix or path.startswith(door.prefix.rstrip("/") + "/"):
-            return door
-    return None
+    mine = [d for d in doors if path == d.prefix or path.startswith(d.prefix.rstrip("/") + "/")]
+    return max(mine, key=lambda door: len(door.prefix)) if mine else None
 
 
 def hostname(host: str) -> str:

@@ -38,7 +38,9 @@ class Environments:
 class Policy:
     """The operator's decisions that use cases obey; nearly every figure is a documented setting.
 
-    ``first_uid``: the job in slot n runs as uid ``first_uid + n`` when the server is root.
+    ``images``: image -> interpreter on this machine that stands for it. ``max_workers``: Attempts
+    that may live at once. ``first_uid``: the job in slot n runs as uid ``first_uid + n`` when the
+    server is root.
     """
 
     cpu_fallback: bool = False
@@ -63,6 +65,9 @@ class Policy:
     preempt_min_run_s: float = 60.0
     low_ucredits: int = 0
     packages: tuple[Package, ...] = ()
+    local_grant_ucredits: int = 10_000_000_000
+    max_workers: int | None = None
+    images: Mapping[str, str] = field(default_factory=dict)
     first_uid: int = 200_000
     container_engine: str = "auto"
     image_pull: str = "missing"

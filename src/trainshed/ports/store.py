@@ -25,6 +25,7 @@ from trainshed.domain.people import Account, Key, Session, User
 from trainshed.domain.placement import Candidate
 from trainshed.domain.preemption import Running
 from trainshed.ports.records import Records
+from trainshed.ports.schedules import Schedules
 from trainshed.ports.streams import Streams
 
 T = TypeVar("T")
@@ -344,6 +345,8 @@ class Tx(Protocol):
     def logins(self) -> Logins: ...
     @property
     def records(self) -> Records: ...
+    @property
+    def schedules(self) -> Schedules: ...
     @property
     def deliveries(self) -> Deliveries: ...
     @property

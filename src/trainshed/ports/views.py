@@ -12,6 +12,7 @@ from trainshed.domain.job import Job
 from trainshed.domain.outlook import Outlook
 from trainshed.domain.people import Account, Key, User
 from trainshed.domain.resources import Free, Pool
+from trainshed.domain.schedule import Phase, Schedule
 from trainshed.domain.states import JobState, Reason
 from trainshed.domain.waiting import WaitReason
 from trainshed.ports.streams import Bucket, Point
@@ -123,6 +124,15 @@ class KeyView:
 
     key: Key
     secret: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleView:
+    """A Schedule, where it is, and the Job of its newest fire."""
+
+    schedule: Schedule
+    phase: Phase
+    job: Job | None = None
 
 
 @dataclass(frozen=True, slots=True)

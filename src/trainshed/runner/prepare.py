@@ -15,7 +15,7 @@ from trainshed.runner.config import SYSTEM_DIRS, Config, prefixes
 from trainshed.runner.limits import Cgroup, create
 from trainshed.runner.network import Network
 from trainshed.runner.orders import Correspondence, Mailbox
-from trainshed.runner.sandboxes import Box, Choice, Unreachable, bare, choose
+from trainshed.runner.sandboxes import Box, Choice, Unreachable, bare, bwrap, choose
 from trainshed.runner.ship import Shipper, Tail
 from trainshed.runner.snapshots import Snapshots
 from trainshed.runner.system import monotonic
@@ -93,19 +93,20 @@ class Preparing:
             choice = choose(config.host, job.sandbox, self._reachable(), uid)
         except Unreachable as error:
             raise launch.StartFailed(str(error)) from error
-        self.place = workspace.create(self.root, choice.uid, job.resume is not None)
+        self.place = self._workspace(choice)
         self._open_logs(choice)
         job = self._with_environment(choice)
-        inputs = {"inputs": job.inputs, "resume": job.resume}
-        workspace.fetch_all(self.client, self.place, inputs, choice.uid, self._fetching)
+        self._fetch(choice)
         self._look_ahead(choice)
         self.network = network.build(config, choice, job, self.say)
         self.job = job = replace(job, api_url=self.network.api_url)
-        box, env = self._box(choice), self._variables(choice)
+        box = self._box(choice)
+        shown = box.mounts[0][1] if box.mounts else self.place.checkpoints
+        env = self._variables(choice, shown)
         visible = None
         if choice.kind == "bwrap":
             visible = [*SYSTEM_DIRS, *box.readable, *box.writable]
-        command = launch.resolve(job, self.place, env["PATH"], visible)
+        command = launch.resolve(job, self.place, env["PATH"], visible, shown)
         in_namespace = choice.kind == "bwrap"
         self.group = create(config.groups, job.attempt_id, job.limits, in_namespace)
         prepared_ms = int((monotonic() - self._began) * 1000)
@@ -127,8 +128,7 @@ class Preparing:
         """As ``_prepare``, in a container of the job's image; its pull comes before the clock."""
         job, config, asked = self.job, self.config, self.job.container
         choice = containers.choice(config.host.root, job.sandbox, uid)
-        resuming = job.resume is not None and not job.volume
-        self.place = workspace.create(self.root, choice.uid, resuming)
+        self.place = self._workspace(choice)
         self._open_logs(choice)
         folder, image = f"{self.root}/engine", str(job.environment.get("value"))
         engine = images.find_engine(str(asked.get("engine")), config.engine_env, folder, image)
@@ -138,9 +138,7 @@ class Preparing:
         self.container = containers.Container(
             engine, found, job, self.place, config.library, choice.uid
         )
-        inputs = {"inputs": job.inputs, "resume": job.resume}
-        into = self.place.checkpoints if job.volume else self.place.resume
-        workspace.fetch_all(self.client, self.place, inputs, choice.uid, self._fetching, into)
+        self._fetch(choice)
         prepared_ms = int((monotonic() - self._began) * 1000)
         spawned = self.container.start(self._logs, self._go_on)
         self._began = monotonic()
@@ -149,6 +147,17 @@ class Preparing:
             self.group = containers.group_of(spawned.inside.pid, job.limits)
         self._say_started(spawned, choice.level, prepared_ms)
         return spawned
+
+    def _workspace(self, choice: Choice) -> Workspace:
+        """Make the folders; a volume needs no other place for what it begins with."""
+        separate = self.job.resume is not None and not self.job.volume
+        return workspace.create(self.root, choice.uid, separate)
+
+    def _fetch(self, choice: Choice) -> None:
+        job, place = self.job, self.place
+        wanted = {"inputs": job.inputs, "resume": job.resume}
+        into = place.checkpoints if job.volume else place.resume
+        workspace.fetch_all(self.client, place, wanted, choice.uid, self._fetching, into)
 
     def _with_environment(self, choice: Choice) -> Assignment:
         """Find or build what the job runs in; a long build is heard of and can be stopped."""
@@ -165,9 +174,9 @@ class Preparing:
             box, env = self._box(choice), self._variables(choice)
             preflight.check(self.config, choice, self.job, box, env)
 
-    def _variables(self, choice: Choice) -> dict[str, str]:
+    def _variables(self, choice: Choice, shown: str = "") -> dict[str, str]:
         tmp = "/tmp" if choice.kind == "bwrap" else self.place.tmp  # noqa: S108
-        return launch.environment(self.job, self.place, self.config.library, tmp)
+        return launch.environment(self.job, self.place, self.config.library, tmp, shown)
 
     def _announce(self, text: str) -> None:
         """Say what takes long, at once, and keep the lease meanwhile."""
@@ -196,11 +205,11 @@ class Preparing:
         job, config, place = self.job, self.config, self.place
         extra = [str(path) for path in job.sandbox.get("read_only") or []]
         writable = [place.work, place.output, place.checkpoints, place.job]
-        if job.resume is not None:
+        if job.resume is not None and not job.volume:
             writable.append(place.resume)
         if choice.kind == "bwrap":
             etc.prepare(config.data, choice.uid)
-        return Box(
+        made = Box(
             work=place.work,
             tmp=place.tmp,
             writable=tuple(writable),
@@ -212,6 +221,9 @@ class Preparing:
             hidden=config.data,
             etc=etc.folder(config.data),
         )
+        if job.volume and choice.kind == "bwrap" and bwrap.can_show(made, job.volume):
+            return replace(made, mounts=((place.checkpoints, job.volume),))
+        return made
 
     def _open_logs(self, choice: Choice) -> None:
         out = workspace.open_log(f"{self.root}/stdout.log", choice.uid)

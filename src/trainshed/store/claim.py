@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from trainshed.store import sql
 from trainshed.store.mapping import ATTEMPT_MUTABLE
-from trainshed.store.tables import attempts, deliveries, holds, jobs
+from trainshed.store.tables import attempts, deliveries, fires, holds, jobs, schedules
 from trainshed.store.tables.deliveries import PENDING
 from trainshed.store.tables.jobs import LIVE, PLACEABLE
 
@@ -158,3 +158,18 @@ MIGRATION_LOCK = 7_240_002
 
 GET_JOB = sql.select(jobs, "WHERE id = ? AND deleted_at IS NULL")
 GET_ATTEMPT = sql.select(attempts, "WHERE id = ?")
+
+#: Take a due time: the primary key lets one of two servers in; zero rows tells the other, in the
+#: transaction that would have made the Job.
+FIRE = sql.insert(fires, tail="ON CONFLICT DO NOTHING")
+
+#: What is due, a walk of ``ix_schedules_due``; a Schedule that queues is left out until the Job of
+#: its last fire has ended, so it is not tried again and again.
+DUE_SCHEDULES = sql.select(
+    schedules,
+    "WHERE next_due <= ? AND (next_due, id) > (?, ?) AND NOT (overlap = 'queue' AND EXISTS"
+    " (SELECT 1 FROM jobs WHERE jobs.id = schedules.last_job_id AND jobs.outcome IS NULL))"
+    " ORDER BY next_due, id LIMIT ?",
+)
+NEXT_SCHEDULE = "SELECT MIN(next_due) FROM schedules WHERE next_due > ?"
+SCHEDULE_NAMED = "SELECT id FROM schedules WHERE account_id = ? AND name = ? AND deleted_at IS NULL"

@@ -12,6 +12,7 @@ from trainshed.store.repos.ledger import SqlLedger
 from trainshed.store.repos.logins import SqlLogins
 from trainshed.store.repos.people import SqlPeople
 from trainshed.store.repos.records import SqlRecords
+from trainshed.store.repos.schedules import SqlSchedules
 from trainshed.store.streams import SqlStreams
 
 
@@ -20,7 +21,7 @@ class Repos:
 
     __slots__ = (
         "attempts", "deliveries", "events", "files", "jobs", "ledger", "link", "logins", "people",
-        "records", "streams",
+        "records", "schedules", "streams",
     )  # fmt: skip
 
     def __init__(self, link: Link) -> None:
@@ -34,6 +35,7 @@ class Repos:
         self.files = SqlFiles(link)
         self.logins = SqlLogins(link)
         self.records = SqlRecords(link)
+        self.schedules = SqlSchedules(link)
         self.deliveries = SqlDeliveries(link)
         self.streams = SqlStreams(link)
 
@@ -111,3 +113,8 @@ class Work:
     def streams(self) -> SqlStreams:
         """Logs and metrics."""
         return self._alive.streams
+
+    @property
+    def schedules(self) -> SqlSchedules:
+        """Schedules, fires, volumes."""
+        return self._alive.schedules

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from trainshed.domain.schedule import phase_of
 from trainshed.domain.states import AttemptState, Intent, JobState, derive_job_state
 from trainshed.store.link import Link, Row
 from trainshed.store.mapping import audit_from, micros, plain
 from trainshed.store.repos.records import link_of
+from trainshed.store.repos.schedules import PHASE, WITH_JOB, SqlSchedules
 from trainshed.store.streams import METRICS
 from trainshed.store.tables.jobs import LIVE
 
@@ -154,6 +156,32 @@ RULES: tuple[tuple[str, str], ...] = (
         " WHERE a.n_files <> COALESCE(f.n, 0) OR a.size_bytes <> COALESCE(f.size, 0)",
     ),
     (
+        "schedules: {0} was due {1} and fired before, at {2}",
+        "SELECT schedule_id, due_at, fired_at FROM fires WHERE fired_at < due_at",
+    ),
+    (
+        "schedules: fire {0} {1} is {2} but its job is {3}",
+        "SELECT f.schedule_id, f.due_at, f.state, f.job_id FROM fires AS f LEFT JOIN jobs AS j"
+        " ON j.id = f.job_id AND j.account_id = f.account_id"
+        " WHERE (f.state = 'fired') <> (j.id IS NOT NULL)",
+    ),
+    (
+        "schedules: fire {0} {1} is of account {2}, its schedule is of {3}",
+        "SELECT f.schedule_id, f.due_at, f.account_id, s.account_id FROM fires AS f"
+        " JOIN schedules AS s ON s.id = f.schedule_id WHERE s.account_id <> f.account_id",
+    ),
+    (
+        "schedules: {0} would fire at {1} although it is paused or deleted",
+        "SELECT id, next_due FROM schedules WHERE next_due IS NOT NULL"
+        " AND (paused_at IS NOT NULL OR deleted_at IS NOT NULL)",
+    ),
+    (
+        "volumes: {0} {1} holds {2}, which is no checkpoint of that account",
+        "SELECT v.account_id, v.path, v.artifact_id FROM volumes AS v LEFT JOIN artifacts AS a"
+        " ON a.id = v.artifact_id AND a.account_id = v.account_id AND a.kind = 'checkpoint'"
+        " WHERE a.id IS NULL",
+    ),
+    (
         "deliveries: {0} is {1} but done_at is {2}",
         "SELECT id, state, done_at FROM deliveries WHERE (state = 'pending') <> (done_at IS NULL)",
     ),
@@ -181,7 +209,9 @@ def verify(link: Link) -> list[str]:
     for words, query in RULES:
         rows = link.all(" ".join((_filled(query), "LIMIT ?")), (SHOWN,))
         broken += [words.format(*row) for row in rows]
-    checks: tuple[Callable[[Link], Iterator[str]], ...] = (_states, _logs, _audit, _integrity)
+    checks: tuple[Callable[[Link], Iterator[str]], ...] = (
+        _states, _phases, _logs, _audit, _integrity,
+    )  # fmt: skip
     for check in checks:
         for sentence, _ in zip(check(link), range(SHOWN), strict=False):
             broken.append(sentence)
@@ -207,6 +237,17 @@ def _states(link: Link) -> Iterator[str]:
         )
         if state != due:
             yield f"jobs: {id_} is {state}, but by intent {intent}, attempt {live} it is {due}"
+
+
+def _phases(link: Link) -> Iterator[str]:
+    """A Schedule's phase by the SQL that filters is what the one pure function says."""
+    repo = SqlSchedules(link)
+    query = ("SELECT s.account_id, s.id,", PHASE, WITH_JOB)
+    for account_id, id_, phase in link.all(" ".join(query)):
+        one = repo.get(id_, account_id)
+        due = phase_of(one, repo.last_jobs([one]).get(id_))
+        if phase != due.value:
+            yield f"schedules: {id_} is {phase}, but by its last fire it is {due}"
 
 
 def _logs(link: Link) -> Iterator[str]:

@@ -104,7 +104,7 @@ def bootstrap_admin(deps: Deps, password: str) -> FirstStart:
         tx.people.insert_user(user)
         audit.line(tx, "bootstrap", account.id, "user.create", user.id, now, role="admin")
         if amount:
-            _grant(tx, "bootstrap", account.id, amount, Unit.CREDIT, "First start", txn, now)
+            grant_in(tx, "bootstrap", account.id, amount, Unit.CREDIT, "First start", txn, now)
         return account, user, True
 
     found, admin, made = deps.store.write(apply)
@@ -191,7 +191,7 @@ def grant(
 
     def apply(tx: Tx) -> Balance:
         tx.people.get_account(account_id)
-        _grant(tx, principal, account_id, amount, unit, memo, txn, now)
+        grant_in(tx, principal, account_id, amount, unit, memo, txn, now)
         return tx.ledger.balance(account_id, unit)
 
     balance = deps.store.write(apply)
@@ -331,7 +331,7 @@ def _set_password(deps: Deps, principal: Principal, user: User, password: str, a
     deps.store.write(apply)
 
 
-def _grant(
+def grant_in(
     tx: Tx,
     who: Principal | str,
     account_id: str,
@@ -341,6 +341,7 @@ def _grant(
     txn: str,
     now: datetime,
 ) -> None:
+    """Give credits in the caller's transaction, as a visible entry."""
     tx.ledger.lock(account_id)
     if tx.ledger.balance(account_id, unit).balance + amount > INT64_MAX:
         raise InvalidInput("The balance would not fit 64 bits.", field="amount_ucredits")

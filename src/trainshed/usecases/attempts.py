@@ -37,6 +37,7 @@ class Work:
     resume: Artifact | None
     remaining_ms: int
     n_people: int
+    resuming: bool = False
     image_digest: str | None = None
     login: Login | None = None
 
@@ -78,13 +79,15 @@ def beginning(engine: Engine, attempt_id: str) -> Callable[[Tx], Work]:
         attempt = live(tx, attempt_id)
         job = tx.jobs.get(attempt.job_id)
         earlier = tx.attempts.of_job(job.id) if attempt.number > 1 else [attempt]
-        resume = _resume_point(tx, job) if attempt.number > 1 or job.retry_of else None
+        again = attempt.number > 1 or job.retry_of is not None
+        resume = _resume_point(tx, job) if again else None
+        resume = resume or _volume(tx, job)
         if attempt.state is AttemptState.LEASED:
             attempt = replace(
                 attempt,
                 state=AttemptState.STARTING,
                 resumed_from=resume.id if resume else None,
-                resumed_step=resume.step if resume else None,
+                resumed_step=resume.step if resume and again else None,
             )
             _save(tx, attempt)
             if resume is not None:
@@ -100,6 +103,7 @@ def beginning(engine: Engine, attempt_id: str) -> Callable[[Tx], Work]:
             resume=resume,
             remaining_ms=billing.remaining_ms(job, earlier),
             n_people=tx.people.n_people(),
+            resuming=again and resume is not None,
             image_digest=next((a.image_digest for a in earlier if a.image_digest), None),
             login=registries.login_of(tx, job),
         )
@@ -317,6 +321,9 @@ def _commit(tx: Tx, named: Artifact, attempt_id: str, runtime_ms: int, engine: E
         _save(tx, replace(attempt, checkpoint_ms=covered))
     tx.files.insert_artifact(artifact)
     if checkpoint:
+        path = tx.jobs.get(attempt.job_id).spec.checkpoint_path
+        if path:
+            tx.schedules.set_volume(attempt.account_id, path, artifact.id, named.created_at)
         _prune(tx, attempt.job_id, engine.deps.policy.keep_checkpoints)
     kind = "attempt.checkpoint" if checkpoint else "attempt.artifacts"
     data = {"artifact_id": artifact.id, "step": artifact.step, "size_bytes": artifact.size_bytes}
@@ -338,6 +345,13 @@ def _resume_point(tx: Tx, job: Job) -> Artifact | None:
     if not found and job.retry_of is not None:
         found = tx.files.artifacts(job.retry_of, ArtifactKind.CHECKPOINT)
     return found[-1] if found else None
+
+
+def _volume(tx: Tx, job: Job) -> Artifact | None:
+    """Return what the Job's volume holds (D8)."""
+    path = job.spec.checkpoint_path
+    held = tx.schedules.volume(job.account_id, path) if path else None
+    return tx.files.get_artifact(held, job.account_id) if held else None
 
 
 def _inputs(tx: Tx, job: Job) -> tuple[tuple[str, FileRef, bool], ...]:

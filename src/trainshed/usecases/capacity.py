@@ -142,6 +142,10 @@ def wait_reason(
     if job.not_before is not None and job.not_before > deps.clock.utc_now():
         when = job.not_before.strftime("%Y-%m-%dT%H:%M:%SZ")
         return WaitReason("backoff", f"Runs again after {when}, following a failure.", "")
+    most = deps.policy.max_workers
+    if most is not None and len(all_live) >= most:
+        words = f"The server runs {most} jobs at once, and all are taken."
+        return WaitReason("no_capacity", words, "Wait, or let the operator raise max_workers.")
     uses = [use_of(a) for a in all_live]
     return explain(
         candidate_of(job), offers_of(deps), uses, ahead, deps.policy.cpu_fallback, drained=drained

@@ -7,8 +7,6 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-import msgspec
-
 from trainshed.domain import job as rules
 from trainshed.domain.attempt import Attempt
 from trainshed.domain.errors import IllegalTransition, InvalidInput
@@ -21,7 +19,7 @@ from trainshed.ports.records import AuditEntry
 from trainshed.ports.store import Tx
 from trainshed.ports.views import JobView
 from trainshed.usecases import billing, orders, queries
-from trainshed.usecases.submit import SubmitJob, submit
+from trainshed.usecases.submit import SubmitJob, opened_env, submit
 
 
 def cancel(deps: Deps, principal: Principal, job_id: str) -> JobView:
@@ -104,7 +102,7 @@ def retry(deps: Deps, principal: Principal, job_id: str) -> JobView:
     job, sealed = deps.store.read(load)
     if not job.terminal:
         raise IllegalTransition(f"Only a job that has ended can be retried; it is {job.state}.")
-    env = msgspec.json.decode(deps.secrets.unseal(sealed), type=dict[str, str]) if sealed else {}
+    env = opened_env(deps, sealed)
     return submit(deps, SubmitJob(principal, job.name, job.spec, env, job.dialect, job.id))
 
 

@@ -47,7 +47,10 @@ def lease(engine: Engine) -> list[Attempt]:
             deps.policy.cpu_fallback, seen.drained, able if deps.policy.preemption else (),
         )  # fmt: skip
         orders_due += [(v.job_id, v.attempt_id, "preempt") for v in decided.evictions]
-        leased = _take(engine, term, decided.placements, seen.running, now)
+        placements = decided.placements
+        if deps.policy.max_workers is not None:
+            placements = placements[: max(0, deps.policy.max_workers - len(seen.running))]
+        leased = _take(engine, term, placements, seen.running, now)
     if orders_due:
         _evict(engine, term, orders_due, now)
     return leased

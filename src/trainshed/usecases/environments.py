@@ -55,6 +55,8 @@ def _check_framework(deps: Deps, name: str) -> None:
 def _check_image(deps: Deps, name: str) -> None:
     registry = parse_image(name).registry
     allowed = deps.policy.image_registries
+    if name in deps.policy.images:
+        return  # nothing is pulled: a local interpreter stands for it
     if allowed and registry not in allowed and registry != LOCAL:
         raise InvalidInput(
             f"Images of {registry} may not be used on this server; allowed are:"

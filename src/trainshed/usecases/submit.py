@@ -96,25 +96,12 @@ def submit(deps: Deps, command: SubmitJob) -> JobView:
         NotFound: an input is not the account's. PaymentRequired: not enough credits.
         StorageFull: the disk is nearly full.
     """
-    command.principal.need(Right.WRITE)
-    if deps.blobs.free_bytes() < deps.policy.min_free_bytes:
-        raise StorageFull("The server's disk is nearly full; free some space and try again.")
-    checked = _check(deps, command)
-    job = _draft(deps, command, checked)
-    sealed = deps.secrets.seal(msgspec.json.encode(dict(command.env))) if command.env else None
-    stamp = billing.new_stamp(deps, job.created_at)
+    ready = prepare(deps, command)
+    job = ready.job
 
     def apply(tx: Tx) -> int | Job:
         known = _made_before(deps, tx, command, job.created_at)
-        if known is not None:
-            return known
-        _check_inputs(tx, job)
-        tx.jobs.insert(job, sealed)
-        if command.once is not None:
-            tx.records.bind_public_id(ONCE, "job", command.once, job.id, job.account_id)
-        hold = billing.reserve(tx, job, (), checked.pool, stamp)
-        tx.events.append(Event("job.queued", job.account_id, job.created_at, job.id))
-        return hold.amount
+        return make(tx, ready) if known is None else known
 
     held = deps.store.write(apply)
     if isinstance(held, Job):
@@ -154,6 +141,67 @@ def refuse(deps: Deps, command: SubmitJob, reason: Reason, message: str) -> JobV
     return JobView(made)
 
 
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A Job that was checked, priced and drawn, but is not made yet."""
+
+    job: Job
+    pool: Pool
+    sealed: bytes | None
+    once: str | None
+    stamp: billing.Stamp
+
+
+def prepare(deps: Deps, command: SubmitJob) -> Ready:
+    """Return the Job to be made, with all that must not happen inside a transaction.
+
+    Raises:
+        InvalidInput, ImpossibleRequest, StorageFull, NotAllowed: as ``submit`` would.
+    """
+    command.principal.need(Right.WRITE)
+    if deps.blobs.free_bytes() < deps.policy.min_free_bytes:
+        raise StorageFull("The server's disk is nearly full; free some space and try again.")
+    checked = _check(deps, command)
+    job = _draft(deps, command, checked)
+    stamp = billing.new_stamp(deps, job.created_at)
+    return Ready(job, checked.pool, sealed_env(deps, command.env), command.once, stamp)
+
+
+def make(tx: Tx, ready: Ready) -> int:
+    """Make Job, hold and event in the caller's transaction; return what was reserved.
+
+    Raises:
+        NotFound: an input is not the account's. PaymentRequired: not enough credits.
+    """
+    job = ready.job
+    _check_inputs(tx, job)
+    tx.jobs.insert(job, ready.sealed)
+    if ready.once is not None:
+        tx.records.bind_public_id(ONCE, "job", ready.once, job.id, job.account_id)
+    hold = billing.reserve(tx, job, (), ready.pool, ready.stamp)
+    tx.events.append(Event("job.queued", job.account_id, job.created_at, job.id))
+    return hold.amount
+
+
+def check(deps: Deps, command: SubmitJob) -> JobSpec:
+    """Return the spec as a Job would have it, without making anything.
+
+    Raises:
+        InvalidInput, ImpossibleRequest: as ``submit`` would.
+    """
+    return _check(deps, command).spec
+
+
+def sealed_env(deps: Deps, env: Mapping[str, str]) -> bytes | None:
+    """Return the variables as they are kept; None for none."""
+    return deps.secrets.seal(msgspec.json.encode(dict(env))) if env else None
+
+
+def opened_env(deps: Deps, sealed: bytes | None) -> dict[str, str]:
+    """Return what ``sealed_env`` was given."""
+    return msgspec.json.decode(deps.secrets.unseal(sealed), type=dict[str, str]) if sealed else {}
+
+
 def _made_before(deps: Deps, tx: Tx, command: SubmitJob, now: datetime) -> Job | None:
     """Return the Job that this Idempotency-Key made, if its answer never reached the client."""
     found = command.once and tx.records.object_id(ONCE, "job", command.once)
@@ -185,6 +233,7 @@ def _check(deps: Deps, command: SubmitJob) -> _Checked:
     spec.check()
     _check_env(command.env)
     _check_name(command.name)
+    _check_volume(spec.checkpoint_path)
     _check_paths(spec)
     pool = billing.asked_pool(deps.pools, spec.resources)
     offers = offers_of(deps)
@@ -219,6 +268,15 @@ def _check_env(env: Mapping[str, str]) -> None:
             )
         if name in RESERVED_ENV or name.startswith("TRAINSHED_"):
             raise InvalidInput(f"{name} is set by the platform and cannot be given.", field="env")
+
+
+def _check_volume(path: str) -> None:
+    plain = len(path) <= 1024 and path.isprintable()
+    if not plain or ".." in path.split("/") or (path and not path.strip("/.")):
+        raise InvalidInput(
+            "checkpoint_path must be a path such as /checkpoints/resnet50, without '..'.",
+            field="checkpoint_path",
+        )
 
 
 def _check_inputs(tx: Tx, job: Job) -> None:

@@ -14,6 +14,7 @@ from tests.support.deps import PASSWORD, Person, World, world
 
 from trainshed.dialects import middleman, native
 from trainshed.dialects.middleman.translate import public_id
+from trainshed.dialects.orchestrator.routes import door as orchestrator_door
 from trainshed.domain.people import Right
 from trainshed.http.guards import PUBLIC_ROUTES, Door, Guard, Kind, Route
 from trainshed.ports.deps import Policy
@@ -87,6 +88,9 @@ NATIVE_BODIES: dict[str, Any] = {
     },
     "PATCH /channels/{channel_id}": {"name": "walked"},
     "POST /downloads": {"job_id": "{job_id}"},
+    "POST /schedules/preview": {"cron": "0 2 * * *"},
+    "POST /schedules": {"name": "walked", "cron": "0 2 * * *", "job": {"command": ["true"]}},
+    "PATCH /schedules/{schedule_id}": {"cron": "0 3 * * *"},
     "PUT /registries": {"registry": "quay.io", "username": "x", "password": "y"},
 }
 MIDDLEMAN_BODIES: dict[str, Any] = {
@@ -100,6 +104,7 @@ NATIVE_NO_BODY = {
     "POST /logout", "POST /keys/{key_id}/rotate", "POST /jobs/{job_id}/cancel",
     "POST /jobs/{job_id}/pause", "POST /jobs/{job_id}/resume", "POST /jobs/{job_id}/retry",
     "POST /jobs/{job_id}/checkpoint", "PUT /signed/{token}",
+    "POST /schedules/{schedule_id}/run-now", "POST /schedules/{schedule_id}/retry",
     "POST /webhooks/{webhook_id}/rotate", "POST /webhooks/{webhook_id}/test",
     "POST /webhooks/{webhook_id}/replay", "POST /channels/{channel_id}/test",
     "POST /webhooks/{webhook_id}/deliveries/{delivery_id}/replay",
@@ -186,6 +191,7 @@ def walk() -> Iterator[Walk]:
                 "account_id": home,
                 "upload_id": w.upload(owner, "data.txt", b"abc"),
                 "artifact_id": made.id,
+                "schedule_id": schedule_of(w, owner),
                 "webhook_id": hook,
                 "delivery_id": told,
                 "channel_id": w.channel(owner),
@@ -196,11 +202,22 @@ def walk() -> Iterator[Walk]:
         )  # fmt: skip
 
 
+def schedule_of(w: World, owner: Person) -> str:
+    """A Schedule of the owner whose Job has been made and ended."""
+    body = {"name": "nightly", "cron": "0 2 * * *", "job": {"command": ["true"]}}
+    made = w.client.post("/v1/schedules", json=body, headers=owner.headers).json()
+    path = f"/v1/schedules/{made['id']}"
+    run = w.client.post(f"{path}/run-now", headers=owner.headers).json()
+    w.client.post(f"/v1/jobs/{run['last_job_id']}/cancel", headers=owner.headers)
+    return str(made["id"])
+
+
 def snapshot(walk: Walk) -> Any:
     """Everything of the owner that a stranger might have changed."""
     get, headers = walk.world.client.get, walk.owner.headers
     paths = ["/v1/jobs", "/v1/users", "/v1/uploads", "/v1/me", "/v1/credits/entries", "/v1/keys"]
-    paths += ["/v1/registries", "/v1/webhooks", "/v1/channels", f"{MIDDLEMAN}/jobs"]
+    paths += ["/v1/registries", "/v1/webhooks", "/v1/channels", "/v1/schedules"]
+    paths.append(f"{MIDDLEMAN}/jobs")
     answers = [get(p, headers=headers).json() for p in paths]
     for one in answers[5]["items"]:
         one.pop("last_used_at")
@@ -230,9 +247,10 @@ def test_the_walk_knows_every_route_of_the_app(walk: Walk) -> None:
 
 
 def test_public_routes_are_the_closed_list(walk: Walk) -> None:
-    public = {
+    other = orchestrator_door(60.0)
+    public = {("GET", other.docs)} | {
         (r.method, d.prefix + r.path)
-        for d in walk.world.app.state.doors
+        for d in (*walk.world.app.state.doors, other)
         for r in d.routes
         if r.guard.kind is Kind.PUBLIC
     }

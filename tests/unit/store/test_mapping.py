@@ -52,6 +52,8 @@ specs = st.builds(
     network=st.sampled_from(Network),
     labels=st.dictionaries(texts, texts, max_size=3),
     grace_s=st.floats(0, 600),
+    checkpoint_path=texts,
+    resume_flag=texts,
 )
 jobs = st.builds(
     Job, texts, texts, maybe_text, texts, texts, specs, texts, moments, st.sampled_from(JobState),

@@ -40,6 +40,10 @@ async def _artifact(artifact_id: str) -> str:
     return parse_id("artifact", artifact_id)
 
 
+async def _schedule(schedule_id: str) -> str:
+    return parse_id("schedule", schedule_id)
+
+
 JobRef = Annotated[str, Depends(_job)]
 KeyRef = Annotated[str, Depends(_key)]
 UserRef = Annotated[str, Depends(_user)]
@@ -47,6 +51,7 @@ AccountRef = Annotated[str, Depends(_account)]
 UploadRef = Annotated[str, Depends(_upload)]
 OfferRef = Annotated[str, Path(max_length=200)]
 ArtifactRef = Annotated[str, Depends(_artifact)]
+ScheduleRef = Annotated[str, Depends(_schedule)]
 
 Limit = Annotated[int, Query(ge=1, le=paging.MAX)]
 Cursor = Annotated[str | None, Query(max_length=paging.MAX_CURSOR)]

@@ -8,6 +8,7 @@ from trainshed.dialects.native import (
     routes_jobs,
     routes_people,
     routes_registries,
+    routes_schedules,
     routes_streams,
 )
 from trainshed.dialects.native.errors import render
@@ -21,6 +22,7 @@ def door() -> Door:
     routes = (
         *routes_people.ROUTES,
         *routes_jobs.ROUTES,
+        *routes_schedules.ROUTES,
         *routes_streams.ROUTES,
         *routes_files.ROUTES,
         *routes_registries.ROUTES,

@@ -113,11 +113,7 @@ def to_job(view: JobView) -> answers.Job:
         },
         resources=to_resources(spec.resources),
         max_runtime_s=spec.max_runtime_s,
-        retry=answers.Retry(
-            max_retries=spec.retry.max_retries,
-            backoff_s=spec.retry.backoff_s,
-            max_backoff_s=spec.retry.max_backoff_s,
-        ),
+        retry=to_retry(spec.retry),
         priority=spec.priority,
         network=spec.network.value,
         labels=dict(spec.labels),
@@ -146,6 +142,15 @@ def to_resources(wants: Resources) -> answers.Resources:
         memory_bytes=wants.memory_bytes,
         gpus=wants.gpus,
         gpu_type=wants.gpu_type,
+    )
+
+
+def to_retry(policy: RetryPolicy) -> answers.Retry:
+    """Return when a Job runs again by itself."""
+    return answers.Retry(
+        max_retries=policy.max_retries,
+        backoff_s=policy.backoff_s,
+        max_backoff_s=policy.max_backoff_s,
     )
 
 

@@ -36,20 +36,25 @@ def to_assignment(
     log = [note] if note else []
     if spec.resources.gpus and not attempt.devices:
         log.append(FALLBACK_NOTE)
+    environment = spec.environment
+    mapped = policy.images.get(environment.value) if environment.kind == "image" else None
+    if mapped is not None:
+        log.append(f"Image {environment.value}: a local environment of this server stands for it.")
+        environment, python = Environment(), mapped
+    elif environment.kind == "default":
+        python = policy.environments.interpreters.get(environment.framework, python)
     return v1.Assignment(
         attempt_id=attempt.id,
         job_id=work.job.id,
         number=attempt.number,
         job_token=token,
         command=list(spec.command),
-        python=policy.environments.interpreters.get(spec.environment.framework, python)
-        if spec.environment.kind == "default"
-        else python,
+        python=python,
         env=dict(env),
         inputs=[_file(path, ref, unpack) for path, ref, unpack in work.inputs],
         resume=_resume(work.resume),
         environment=environment_of(
-            spec.environment, attempt.account_id, policy.environments, host_network
+            environment, attempt.account_id, policy.environments, host_network
         ),
         sandbox={
             "kind": "auto",
@@ -58,7 +63,7 @@ def to_assignment(
             "minimum": "none" if alone else "partial",
             "read_only": [],
         },
-        container=_container(work, policy),
+        container={} if mapped else _container(work, policy),
         limits={
             "millicpus": attempt.millicpus,
             "memory_bytes": attempt.memory_bytes,
@@ -73,6 +78,9 @@ def to_assignment(
         checkpoint_every_epochs=spec.checkpoint_every_epochs,
         system_log=log,
         api_url=api_url,
+        volume=spec.checkpoint_path,
+        resume_flag=spec.resume_flag,
+        resuming=work.resuming,
     )
 
 

@@ -42,7 +42,8 @@ class Box:
 
     ``work``: the working directory. ``tmp``: also shown as /tmp where there is a mount namespace.
     ``hidden``: the data directory. ``etc``: what is shown as /etc, ``resolv`` as its resolv.conf.
-    ``network``: stays in the network of whoever starts it.
+    ``network``: stays in the network of whoever starts it. ``mounts``: (host path, path inside) of
+    what is shown, writable, under another name.
     """
 
     work: str
@@ -54,6 +55,7 @@ class Box:
     gpus: bool = False
     hidden: str = ""
     etc: str = "/etc"
+    mounts: tuple[tuple[str, str], ...] = ()
     resolv: str = ""
 
 

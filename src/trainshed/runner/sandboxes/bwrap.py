@@ -45,13 +45,36 @@ def arguments(host: Host, box: Box, command: Sequence[str]) -> list[str]:
         args += _hide(box)
     for path in box.writable:
         args += ["--bind", path, path]
-    args += ["--chdir", box.work]
+    args += [*_mounts(box), "--chdir", box.work]
     if box.gpus:
         args += _gpus()
     args += ["--remount-ro", "/", "--"]
     if box.uid is not None:
         args += drop(host.setpriv or "setpriv", box.uid)
     return [*args, *command]
+
+
+#: Nothing of a user may be shown below these: programs of the system run from some of them before
+#: the job's rights are dropped.
+RESERVED = frozenset(
+    {"bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "libx32", "proc", "run", "sbin", "sys",
+     "tmp", "usr"}
+)  # fmt: skip
+MAX_DEPTH = 32
+
+
+def can_show(box: Box, path: str) -> bool:
+    """Return whether a volume can be shown at ``path``: absolute, and apart from all else."""
+    if not path.startswith("/") or os.path.normpath(path) != path or path.startswith("//"):
+        return False
+    parts = path.split("/")
+    if parts[1] in RESERVED or not parts[1] or len(parts) > MAX_DEPTH:
+        return False
+    taken = [*box.readable, *box.writable, box.work, box.hidden, box.tmp]
+    return not any(
+        path == one or path.startswith(f"{one}/") or one.startswith(f"{path}/")
+        for one in (t.rstrip("/") for t in taken if t)
+    )
 
 
 def _hide(box: Box) -> list[str]:
@@ -62,6 +85,16 @@ def _hide(box: Box) -> list[str]:
         args += ["--dir", path] if path.startswith(f"{box.hidden}/") else []
     for path in inside:
         args += ["--ro-bind-try", path, path]
+    return args
+
+
+def _mounts(box: Box) -> list[str]:
+    """Show what the job sees under another name."""
+    args: list[str] = []
+    for path in _parents([inside for _, inside in box.mounts]):
+        args += ["--dir", path]
+    for host_path, inside in box.mounts:
+        args += ["--bind", host_path, inside]
     return args
 
 

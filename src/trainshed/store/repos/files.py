@@ -139,6 +139,7 @@ class SqlFiles:
 
     def delete_artifact(self, artifact_id: str) -> None:
         """Forget it and its files; blobs are swept later."""
+        self._link.run("DELETE FROM volumes WHERE artifact_id = ?", (artifact_id,))
         self._link.run("DELETE FROM artifact_files WHERE artifact_id = ?", (artifact_id,))
         self._link.run("DELETE FROM artifacts WHERE id = ?", (artifact_id,))
 

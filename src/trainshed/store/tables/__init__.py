@@ -20,6 +20,7 @@ from trainshed.store.tables.people import (
     users,
 )
 from trainshed.store.tables.records import audit, drains, meta, offices, public_ids, remembered
+from trainshed.store.tables.schedules import fires, schedules, volumes
 from trainshed.store.tables.streams import (
     latest_points,
     log_chunks,
@@ -30,8 +31,9 @@ from trainshed.store.tables.streams import (
 
 __all__ = [
     "accounts", "artifact_files", "artifacts", "attempts", "audit", "deliveries", "drains",
-    "entries", "events",
+    "entries", "events", "fires",
     "hold_moves", "holds", "job_envs", "job_labels", "jobs", "keys", "latest_points", "log_chunks",
     "meta", "metadata", "offices", "point_rows", "public_ids", "registry_logins", "remembered",
-    "sealed_parts", "sessions", "stream_heads", "subscriptions", "uploads", "users",
+    "schedules", "sealed_parts", "sessions", "stream_heads", "subscriptions", "uploads", "users",
+    "volumes",
 ]  # fmt: skip

@@ -14,6 +14,7 @@ from trainshed_client.api.group import Group, pages
 from trainshed_client.api.hooks import Channels, Webhooks
 from trainshed_client.api.jobs import Jobs
 from trainshed_client.api.people import Accounts, Credits, Keys, Users
+from trainshed_client.api.schedules import Schedules
 from trainshed_client.backoff import Backoff
 from trainshed_client.config import resolve
 from trainshed_client.decode import decode
@@ -52,6 +53,7 @@ class AsyncClient(Group):
         )
         self.url = self._transport.url
         self.jobs = Jobs(self._transport)
+        self.schedules = Schedules(self._transport)
         self.uploads = Uploads(self._transport)
         self.downloads = Downloads(self._transport)
         self.keys = Keys(self._transport)

@@ -1,6 +1,6 @@
 """Written by make_stub.py from the async client; do not edit."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
@@ -10,6 +10,7 @@ import httpx2
 
 from trainshed_client.api.files import Watch
 from trainshed_client.api.jobs import Spec
+from trainshed_client.api.schedules import Fire, Schedule
 from trainshed_client.backoff import Backoff
 from trainshed_client.folder import Folder
 from trainshed_client.models import (
@@ -111,6 +112,39 @@ class BlockingJobs:
     ) -> MetricSeries: ...
     def set_priority(self, job_id: str, priority: int) -> Job: ...
     def wait(self, job_id: str, timeout_s: float | None = None, *, poll_s: float = 2.0) -> Job: ...
+
+class BlockingSchedules:
+    def create(
+        self,
+        name: str,
+        cron: str,
+        job: Mapping[str, Any],
+        *,
+        zone: str | None = None,
+        catch_up: str | None = None,
+        overlap: str | None = None,
+        paused: bool | None = None,
+    ) -> Schedule: ...
+    def delete(self, schedule_id: str) -> None: ...
+    def fires(self, schedule_id: str, *, limit: int | None = None) -> Iterator[Fire]: ...
+    def get(self, schedule_id: str) -> Schedule: ...
+    def list(self, *, limit: int | None = None) -> Iterator[Schedule]: ...
+    def next(self, schedule_id: str) -> tuple[datetime, ...]: ...
+    def preview(self, cron: str, *, zone: str | None = None) -> tuple[datetime, ...]: ...
+    def retry(self, schedule_id: str) -> Schedule: ...
+    def run_now(self, schedule_id: str) -> Schedule: ...
+    def update(
+        self,
+        schedule_id: str,
+        *,
+        name: str | None = None,
+        cron: str | None = None,
+        job: Mapping[str, Any] | None = None,
+        zone: str | None = None,
+        catch_up: str | None = None,
+        overlap: str | None = None,
+        paused: bool | None = None,
+    ) -> Schedule: ...
 
 class BlockingUploads:
     def delete(self, upload_id: str) -> None: ...
@@ -271,6 +305,7 @@ class BlockingChannels:
 class Client:
     url: str
     jobs: BlockingJobs
+    schedules: BlockingSchedules
     uploads: BlockingUploads
     downloads: BlockingDownloads
     keys: BlockingKeys

@@ -24,6 +24,7 @@ COMMANDS: Commands = {
     "whoami": (f"{_HERE}.auth:whoami", "Say who is calling, and where.", "Start"),
     "run": (f"{_HERE}.run:run", "Upload this folder, run a command, stream its logs.", "Work"),
     "jobs": (f"{_HERE}.jobs:jobs", "Look at jobs and steer them.", "Work"),
+    "schedules": (f"{_HERE}.schedules:schedules", "Run jobs at set times.", "Work"),
     "uploads": (f"{_HERE}.uploads:uploads", "Send files and list them.", "Work"),
     "offers": (f"{_HERE}.people:offers", "Show what is for hire.", "Work"),
     "webhooks": (f"{_HERE}.webhooks:webhooks", "Send events to your own server.", "Account"),

@@ -7,7 +7,7 @@ from alembic import op
 
 from trainshed.store.tables.base import TEXT
 
-revision = "0005"
+revision = "0003"
 down_revision = "0002"
 branch_labels = None
 depends_on = None
