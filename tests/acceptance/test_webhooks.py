@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from typing import Any, ClassVar
 import pytest
 from aiosmtpd.controller import Controller
 from standardwebhooks import Webhook
-from tests.support.server import Api, Server, doctor, eventually, running
+from tests.support.server import Api, doctor, eventually, running
 from tests.support.sink import Got, Sink, sinking
 
 FULL = os.environ.get("TRAINSHED_SOAK") == "1"
@@ -194,12 +195,8 @@ def test_two_servers_on_postgresql_share_the_work(
     with ExitStack() as stack:
         first = stack.enter_context(running(tmp_path / "one", "--database", url, **OPEN))
         (tmp_path / "two").mkdir()
-        second = Server(tmp_path / "two" / "data", "--database", url, **OPEN)
-        second.data.mkdir()
-        for name in ("secrets",):
-            os.system(f"cp -a {first.data / name} {second.data / name}")
-        second.start()
-        stack.callback(second.kill)
+        shutil.copytree(first.data / "secrets", tmp_path / "two" / "secrets")
+        second = stack.enter_context(running(tmp_path / "two", "--database", url, **OPEN))
         api, other = Api(first), Api(second, first.credentials["api_key"])
         hook(api, sink.url("/ok"), "job.queued")
         jobs = [
