@@ -260,7 +260,7 @@ def test_docker_runs_stops_and_removes(dockerd: None, place: Shed, containers: E
     wait_for(lambda: orphan.started)
     kill(int(place.handles[orphan.id]["pid"]))
     assert place.executor.stop(orphan.id, place.handles[orphan.id])
-    assert marked("64.5") + marked("65.5") == []
+    wait_for(lambda: not marked("64.5") + marked("65.5"))
     assert containers.containers("trainshed-att") == []
 
 

@@ -17,6 +17,9 @@ from tests.support.index import Index, serving
 
 from trainshed.domain.environment import normalise
 
+#: A build is two runs of pip, which a busy machine may stretch to minutes.
+pytestmark = pytest.mark.timeout(400)
+
 BUILD_S = 120.0
 KINDS = [
     "bare",
