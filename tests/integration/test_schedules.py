@@ -24,7 +24,7 @@ from trainshed.domain.states import JobState
 from trainshed.ports.deps import Deps
 from trainshed.ports.schedules import ScheduleFilter
 from trainshed.testing.fakes import ManualClock
-from trainshed.usecases import attempts, control, dispatch, firing, schedules
+from trainshed.usecases import attempts, control, deliveries, dispatch, firing, schedules
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -239,6 +239,17 @@ def test_run_now_and_retry(shed: Shed) -> None:
     assert fresh.job.retry_of is None
     assert [f.kind for f in shed.fires(one)] == ["retry", "retry", "now"]
     assert shed.look(one).schedule.next_due == one.next_due
+
+
+def test_notifications_call_a_job_as_its_dialect_calls_the_schedule(shed: Shed) -> None:
+    one = shed.create(dialect="orchestrator", public_id="train-0000beef")
+    shed.tick(60)
+    job = shed.look(one).job
+
+    def names(tx: Any) -> list[str | None]:
+        return [deliveries.public_id_of(tx, d, job.id) for d in ("orchestrator", "middleman")]
+
+    assert shed.deps.store.read(names) == ["train-0000beef", None]
 
 
 def test_names_are_unique_until_deleted(shed: Shed) -> None:
