@@ -129,12 +129,21 @@ def _job(tx: Tx, job_id: str | None, seen: dict[str, Job | None]) -> Job | None:
     return seen[job_id]
 
 
+def public_id_of(tx: Tx, dialect: str, job_id: str) -> str | None:
+    """Return what a dialect calls a Job: by an id of its own, else by that of its Schedule."""
+    own = tx.records.public_id(dialect, "job", job_id)
+    if own is not None:
+        return own
+    schedule = tx.schedules.schedule_of(job_id)
+    return None if schedule is None else tx.records.public_id(dialect, "schedule", schedule)
+
+
 def _delivery(
     tx: Tx, one: Subscription, event: Event, job: Job | None, now: datetime,
     tell: Mapping[str, Words],
 ) -> Delivery:  # fmt: skip
     dialect = one.job_dialect or one.dialect
-    public_id = tx.records.public_id(dialect, "job", job.id) if job else None
+    public_id = public_id_of(tx, dialect, job.id) if job else None
     body = tell.get(one.dialect, native)(event, job, public_id)
     account = None if one.account_id is None else event.account_id
     return Delivery(
