@@ -20,7 +20,7 @@ from trainshed.domain.states import AttemptState, Reason
 from trainshed.http.errors import TABLE
 from trainshed.http.guards import Kind
 from trainshed.http.hall import HttpSettings
-from trainshed.ports.deps import Policy
+from trainshed.ports.deps import Environments, Policy
 from trainshed.ports.schedules import ScheduleFilter
 from trainshed.usecases import accounts, local
 
@@ -160,8 +160,13 @@ def test_open_mode_ends_while_a_second_person_shares_the_network(w: World) -> No
     assert http.get("/jobs").status_code == 200
 
 
-def test_open_mode_stays_off_with_two_people_and_no_isolation(tmp_path: Path) -> None:
-    policy = Policy(min_free_bytes=0, require_isolation=False)
+@pytest.mark.parametrize(
+    "more", [{"require_isolation": False}, {"environments": Environments(sdists=True)}]
+)
+def test_open_mode_stays_off_with_two_people_who_may_use_the_machines_network(
+    tmp_path: Path, more: dict[str, Any]
+) -> None:
+    policy = Policy(min_free_bytes=0, **more)
     with world(tmp_path, policy, OPEN, doors=DOORS) as w:
         assert here(w).get("/jobs").status_code == 200
         w.person("second")
