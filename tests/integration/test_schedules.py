@@ -200,11 +200,12 @@ def test_one_bad_schedule_does_not_hold_up_the_others(shed: Shed) -> None:
     assert shed.fires(good)[0].state is FireState.FIRED
 
 
-def test_a_revoked_key_stops_what_it_scheduled(shed: Shed) -> None:
+@pytest.mark.parametrize("ended", ["revoked_at", "expires_at"])
+def test_a_key_that_ended_stops_what_it_scheduled(shed: Shed, ended: str) -> None:
     now = shed.clock.utc_now()
     key = Key(
         "key_" + "1" * 32, shed.owner.account_id, shed.owner.user_id or "", "k", "ts_", "look",
-        "hash", ("write",), now, revoked_at=now,
+        "hash", ("write",), now, **{ended: now},
     )  # fmt: skip
     shed.deps.store.write(lambda tx: tx.people.insert_key(key))
     shed.owner = replace(shed.owner, key_id=key.id)
@@ -215,6 +216,16 @@ def test_a_revoked_key_stops_what_it_scheduled(shed: Shed) -> None:
     schedules.update(shed.deps, shed.owner, one.id, schedules.Change(name="mine"))
     shed.tick(60)
     assert shed.fires(one)[0].state is FireState.FIRED
+
+
+def test_who_became_a_viewer_schedules_no_more(shed: Shed) -> None:
+    one = shed.create()
+    user_id = shed.owner.user_id or ""
+    shed.deps.store.write(
+        lambda tx: tx.people.save_user(replace(tx.people.get_user(user_id), role="viewer"))
+    )
+    shed.tick(60)
+    assert shed.fires(one)[0].state is FireState.FAILED
 
 
 def test_run_now_and_retry(shed: Shed) -> None:

@@ -48,8 +48,16 @@ class Loops:
     again.
     """
 
-    def __init__(self, engine: Engine, words: Mapping[str, Words] | None = None) -> None:
-        """Nothing runs before ``start``. ``words``: how dialects tell events, by dialect."""
+    def __init__(
+        self,
+        engine: Engine,
+        words: Mapping[str, Words] | None = None,
+        lead: Callable[[], None] | None = None,
+    ) -> None:
+        """Nothing runs before ``start``. ``words``: how dialects tell events, by dialect.
+        ``lead`` is called each time this server becomes the dispatcher.
+        """
+        self._on_lead = lead
         self._engine = engine
         self._threads = ThreadPoolExecutor(LAUNCHERS + 3, thread_name_prefix="engine")
         self._tasks: list[asyncio.Task[None]] = []
@@ -77,6 +85,8 @@ class Loops:
         """
         term = await self._run(office.lead, self._engine)
         if term and term != self._term:
+            if self._on_lead is not None:
+                await self._run(self._on_lead)
             found = await self._run(reap.take_over, self._engine)
             for attempt in found:
                 if attempt.state is AttemptState.LEASED:
