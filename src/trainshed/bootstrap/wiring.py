@@ -18,6 +18,7 @@ from trainshed.bootstrap.secrets import FileSecrets
 from trainshed.bootstrap.settings import Settings
 from trainshed.channels.outbound import GuardedHttp
 from trainshed.dialects.middleman.events import MiddlemanWords
+from trainshed.dialects.orchestrator.events import OrchestratorWords
 from trainshed.domain import outbound
 from trainshed.domain.image import check_registry
 from trainshed.domain.lease import LeaseTerms
@@ -258,7 +259,7 @@ def build(settings: Settings, listen: list[Address], public_url: str) -> Engine:
         runner_url=f"unix:{data / 'run' / 'server.sock'}",
         public_url=public_url,
         channels=channels(settings, listen, public_url),
-        words={"middleman": MiddlemanWords()},
+        words={"middleman": MiddlemanWords(), "orchestrator": OrchestratorWords()},
     )
     return Engine(deps, Leases(decided.lease), Seat(deps.ids.token(16)))
 
