@@ -389,6 +389,9 @@ def test_the_front_page_serves_both_kinds_of_client(http: httpx2.Client) -> None
     assert {"status", "timestamp", "service", "database_connected"} <= set(asked)
     page = http.get("/", headers={"Accept": "text/html"})
     assert page.headers["content-type"].startswith("text/html")
+    assert f"trainshed login {str(http.base_url).rstrip('/')}" in page.text
+    for path in ("/docs", "/redoc"):
+        assert f'href="{path}"' in page.text
 
 
 @pytest.mark.parametrize(

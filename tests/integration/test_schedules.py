@@ -257,7 +257,7 @@ def test_notifications_call_a_job_as_its_dialect_calls_the_schedule(shed: Shed) 
     job = shed.look(one).job
 
     def names(tx: Any) -> list[str | None]:
-        return [deliveries.public_id_of(tx, d, job.id) for d in ("orchestrator", "middleman")]
+        return [deliveries.public_id(tx, d, job) for d in ("orchestrator", "middleman")]
 
     assert shed.deps.store.read(names) == ["train-0000beef", None]
 

@@ -105,7 +105,7 @@ def _job(tx: Tx, job_id: str | None, seen: dict[str, Job | None]) -> Job | None:
 def _delivery(
     tx: Tx, deps: Deps, one: Subscription, event: Event, name: str, job: Job | None, now: datetime
 ) -> Delivery:
-    public_id = _called(tx, one.job_dialect or one.dialect, job) if job else None
+    public_id = public_id(tx, one.job_dialect or one.dialect, job) if job else None
     data = words_of(deps, one.dialect).data(event, name, job, public_id)
     body = {"type": name, "timestamp": stamp(event.at), "data": data}
     account = None if one.account_id is None else event.account_id
@@ -115,7 +115,7 @@ def _delivery(
     )  # fmt: skip
 
 
-def _called(tx: Tx, dialect: str, job: Job) -> str | None:
+def public_id(tx: Tx, dialect: str, job: Job) -> str | None:
     """Return what a dialect calls a Job: it has an id for it, or for the Schedule that made it."""
     found = tx.records.public_id(dialect, "job", job.id)
     made_by = None if found else tx.schedules.schedule_of(job.id)

@@ -251,4 +251,5 @@ def door(backoff_s: float) -> Door:
         errors.render, f"{PREFIX}/openapi.json",
         aliases=[Alias(path, path) for path in ("/jobs", "/stats", "/health", "/docs", "/redoc")],
         strict=False, error=errors.DESCRIPTION, front=front,
+        pages={"Try it (Swagger UI)": "/docs", "Reference (ReDoc)": "/redoc"},
     )  # fmt: skip
