@@ -95,3 +95,26 @@ def test_none_are_kept_unless_asked_for(place: Shed) -> None:
     attempt: Any = place.run(["python", "-c", code])
     assert attempt.states == []
     assert kept(attempt) == ["epoch 6"]
+
+
+def test_fast_epochs_that_replace_their_files_are_kept(place: Shed) -> None:
+    """The directory is never left alone for half a second, yet no file of it is ever torn."""
+    code = """
+import os, time
+folder, epoch = os.environ["CHECKPOINT_DIR"], 0
+while not os.path.exists("go"):
+    epoch += 1
+    for name in ("model", "optimizer"):
+        with open(folder + "/.tmp-w", "w") as file: file.write(f"epoch {epoch}")
+        os.rename(folder + "/.tmp-w", folder + "/" + name)
+    print(f"Epoch {epoch}/99", flush=True)
+    time.sleep(0.3)
+"""
+    attempt = place.launch(["python", "-c", code], checkpoint_every_epochs=1)
+    wait_for(lambda: len(kept(attempt)) >= 4, 60)
+    (place.folder(attempt) / "work" / "go").touch()
+    wait_for(lambda: attempt.finished)
+    sets = [a for a in attempt.artifacts if a["kind"] == "checkpoint"]
+    for one in sets:
+        assert [f["path"] for f in one["files"]] == ["model", "optimizer"]
+        assert len({attempt.blobs[f["md5"]] for f in one["files"]}) == 1

@@ -11,16 +11,22 @@ from collections.abc import Callable, Iterable
 
 from trainshed.runner import workspace
 from trainshed.runner.client import Changed, Stale
-from trainshed.runner.collect import CollectFailed, Collector, listing
+from trainshed.runner.collect import CollectFailed, Collector, Snapshot, listing
 from trainshed.runner.metrics import Row
 from trainshed.runner.orders import Mailbox
 from trainshed.runner.system import monotonic
 from trainshed.runner.workspace import Workspace
 
+#: A checkpoint is whole when its directory stayed as it was for so long, looked at so often.
 QUIET_S = 0.5
+LOOK_S = 0.1
+#: A job that never leaves it alone for so long, but was only seen to replace files by whole ones
+#: meanwhile, is taken between two looks: fast epochs would never be kept otherwise.
+RESTLESS_S = 2.0
 #: How long a job has to notice a request before what is already there is taken.
 NOTICE_S = 10.0
-TRIES = 20
+#: How long one snapshot is tried.
+TRY_S = 10.0
 
 
 class Epochs:
@@ -60,6 +66,8 @@ class Snapshots:
         self._asked = threading.Event()
         self._news_only = True
         self._over = False
+        self._only_replaces = False
+        self._since = 0.0
         self._thread: threading.Thread | None = None
 
     def begin(self) -> None:
@@ -119,8 +127,10 @@ class Snapshots:
         return False
 
     def _take(self) -> None:
+        began = monotonic()
+        self._since = self._since if self._only_replaces else began
         try:
-            for _ in range(TRIES):
+            while monotonic() < began + TRY_S:
                 if self._over or (self._quiet() and self._try_once()):
                     return
         except Stale:
@@ -144,7 +154,23 @@ class Snapshots:
     def _quiet(self) -> bool:
         """Wait a moment; return whether the directory stayed as it was."""
         with contextlib.suppress(CollectFailed):
-            before = listing(self._place.checkpoints).key
-            time.sleep(QUIET_S)
-            return listing(self._place.checkpoints).key == before
+            before = listing(self._place.checkpoints)
+            until = monotonic() + QUIET_S
+            while monotonic() < until:
+                time.sleep(LOOK_S)
+                now = listing(self._place.checkpoints)
+                if now.key != before.key:
+                    if _rewritten(before, now):
+                        self._since = monotonic()
+                    self._only_replaces = monotonic() >= self._since + RESTLESS_S
+                    return False
+                if self._only_replaces:
+                    return True
+            return True
         return False
+
+
+def _rewritten(before: Snapshot, now: Snapshot) -> bool:
+    """Return whether a file was written in place: the same file, other content."""
+    then = {(e.path, e.inode): e for e in before.entries}
+    return any(then.get((e.path, e.inode), e) != e for e in now.entries)
