@@ -105,8 +105,8 @@ def _job(tx: Tx, job_id: str | None, seen: dict[str, Job | None]) -> Job | None:
 def _delivery(
     tx: Tx, deps: Deps, one: Subscription, event: Event, name: str, job: Job | None, now: datetime
 ) -> Delivery:
-    public_id = public_id(tx, one.job_dialect or one.dialect, job) if job else None
-    data = words_of(deps, one.dialect).data(event, name, job, public_id)
+    called = public_id(tx, one.job_dialect or one.dialect, job) if job else None
+    data = words_of(deps, one.dialect).data(event, name, job, called)
     body = {"type": name, "timestamp": stamp(event.at), "data": data}
     account = None if one.account_id is None else event.account_id
     return Delivery(
