@@ -140,3 +140,60 @@ def test_exit_codes(server: Server, tmp_path: Path) -> None:
     assert "reserves at most 1,200 credits (a100)" in err
     assert "runs on its CPUs" in err
     assert cli(tmp_path, "jobs", "plan", "--gpu", "A100", "--", "true")[0] == 0
+
+
+def test_a_schedule_takes_its_folder_along(server: Server, tmp_path: Path) -> None:
+    who = server.credentials
+    code, _, err = cli(
+        tmp_path, "login", server.url, "--username", who["username"], "--password-stdin",
+        given=who["password"] + "\n",
+    )  # fmt: skip
+    assert code == 0, err
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "train.py").write_text("import os; print('ran with', os.environ['SEED'])")
+    create = ["schedules", "create", "nightly", "--cron", "30 2 * * *", "--zone", "Europe/Berlin"]
+    code, out, err = cli(
+        tmp_path, *create, "-e", "SEED=7", "--max-runtime", "90m", "--", "python", "train.py",
+        cwd=work,
+    )  # fmt: skip
+    assert code == 0, err
+    assert " 02:30:00+0" in out, "the next time is shown as its zone's clocks show it"
+    (work / "train.py").write_text("raise SystemExit('not what was there then')")
+    code, out, err = cli(tmp_path, "schedules", "run", "nightly", "--json")
+    assert code == 0, err
+    job = json.loads(out)["last_job_id"]
+    code, out, err = cli(tmp_path, "jobs", "watch", job)
+    assert code == 0, (out, err)
+    code, out, err = cli(tmp_path, "jobs", "logs", job)
+    assert "ran with 7" in out
+    code, out, err = cli(tmp_path, *create, "--overlapp", "skip", "--", "python", "train.py")
+    assert code == 2, "an option that is not known is not taken for the command"
+    assert "--overlap" in err
+
+
+def test_run_in_an_environment_of_its_own(server: Server, tmp_path: Path) -> None:
+    who = server.credentials
+    cli(
+        tmp_path, "login", server.url, "--username", who["username"], "--password-stdin",
+        given=who["password"] + "\n",
+    )  # fmt: skip
+    (tmp_path / "wanted.txt").write_text("six==1.16.0\n")
+    code, out, err = cli(
+        tmp_path, "run", "--no-upload", "--detach", "--requirements", "wanted.txt", "--json",
+        "--", "python", "-c", "print(1)",
+    )  # fmt: skip
+    assert code == 0, err
+    assert json.loads(out)["environment"]["kind"] == "requirements"
+    code, out, err = cli(
+        tmp_path, "run", "--no-upload", "--detach", "--image", "localhost/none:1", "--json",
+        "--", "python", "-c", "print(1)",
+    )  # fmt: skip
+    assert code == 0, err
+    named = json.loads(out)["environment"]
+    assert (named["kind"], named["value"]) == ("image", "localhost/none:1")
+    code, _, err = cli(
+        tmp_path, "run", "--image", "x", "--requirements", "wanted.txt", "--", "python", "x.py"
+    )
+    assert code == 2
+    assert "--image" in err

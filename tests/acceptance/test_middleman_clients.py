@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from standardwebhooks import Webhook
 from tests.support.clients import OURS, PINNED, Client, Tenant
 from tests.support.server import Server, doctor, eventually, running
+from tests.support.sink import sinking
 
 SDKS = ("middleman-ml-0.1.0", "middleman-ml-0.1.1")
 CLI = "middleman-cli-0.1.1"
@@ -29,7 +31,8 @@ SCRIPT = PINNED / "train.py"
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server of its own: it gets more than one account."""
-    with running(tmp_path_factory.mktemp("middleman") / "data") as one:
+    loopback = {"TRAINSHED_OUTBOUND_ALLOW": '["127.0.0.0/8"]'}
+    with running(tmp_path_factory.mktemp("middleman") / "data", **loopback) as one:
         yield one
 
 
@@ -105,6 +108,35 @@ def test_sdk_from_key_to_model(house: Server, tmp_path: Path, digits: Path, name
     client = Client(name, tmp_path, Tenant(house, name.replace(".", "-"), 2000))
     check_life(life(client, digits), tmp_path, digits)
     assert doctor(house) == []
+
+
+@pytest.mark.parametrize("name", [*SDKS, OURS])
+def test_every_webhook_method(house: Server, tmp_path: Path, name: str) -> None:
+    """A real job's events reach a real endpoint, signed as any library can check."""
+    client = Client(name, tmp_path, Tenant(house, name.replace(".", "-") + "-hooks", 2000))
+    (tmp_path / "train.py").write_text("print('Epoch 1/1, Loss: 0.5')\n")
+    with sinking() as sink:
+        seen = client.script(
+            PINNED / "webhooks.py", script=str(tmp_path / "train.py"), sink=sink.url("/ok")
+        )
+    assert {e["name"] for e in seen["events"]} >= {"job.completed", "credits.depleted"}
+    assert seen["changed"] == {
+        "name": "off", "url": sink.url("/ok/moved"), "events": ["*"], "is_active": False
+    }  # fmt: skip
+    assert (seen["test"]["status"], seen["test"]["response_status"]) == ("delivered", 200)
+    assert seen["again"]["status"] == "delivered"
+    assert seen["gone"] == 404
+    assert sink.at("/ok/other") == sink.at("/ok/moved") == []
+    told = [Webhook(seen["secret"]).verify(g.body, g.headers) for g in sink.at("/ok")]
+    last = sink.at("/ok")[-1]
+    assert Webhook(seen["new_secret"]).verify(last.body, last.headers)["type"] == "test"
+    life = sorted((t for t in told if t["type"] != "test"), key=lambda t: t["data"]["seq"])
+    assert [t["type"] for t in life if t["type"].startswith("job.")] == [
+        "job.queued", "job.started", "job.running", "job.completed"
+    ]  # fmt: skip
+    assert {t["data"]["job"]["id"] for t in life if "job" in t["data"]} == {seen["job"]}
+    ids = {g.id for g in sink.at("/ok")}
+    assert {d["id"] for d in seen["deliveries"] if d["status"] == "delivered"} <= ids
 
 
 @pytest.mark.parametrize("name", SDKS)

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.server import Server, eventually
+from standardwebhooks import Webhook
+from tests.support.server import Server, eventually, running
+from tests.support.sink import sinking
 
 from middleman import JobStatus, MiddlemanClient
 from middleman.client import ApiError
@@ -245,3 +247,46 @@ def test_the_documented_calls(server: Server, shell: Shell) -> None:
         with pytest.raises(ApiError, match=r"model\.pkl"):
             client.download(job.id, "nothing.pt", shell.home)
         assert client.get_user().name
+
+
+def test_webhooks_from_the_command_line(tmp_path: Path) -> None:
+    """A pause and its end arrive once each; what was given up is sent again under its own id."""
+    allowed = {"TRAINSHED_OUTBOUND_ALLOW": '["127.0.0.0/8"]'}
+    with running(tmp_path / "data", **allowed) as server, sinking() as sink:
+        shell = Shell(tmp_path, server)
+        shell("auth", stdin=server.credentials["middleman_api_key"] + "\n")
+        made = shell.json("webhooks", "create", "ci", sink.url("/ok"))
+        short = made["id"][:8]
+        assert "job.completed" in shell("webhooks", "events").splitlines()
+        (tmp_path / "sleepy.py").write_text(
+            "import os, time\nos.environ.get('TRAINSHED_RESUME_FROM') or time.sleep(60)\n"
+        )
+        job = shell.json("jobs", "create", "./sleepy.py", "./sleepy.py", "-g", "a100")["id"]
+
+        def told(name: str) -> list[Any]:
+            every = [Webhook(made["secret"]).verify(g.body, g.headers) for g in sink.at("/ok")]
+            return [t for t in every if t["type"] == name]
+
+        eventually(lambda: told("job.running"), 60, "it runs")
+        shell("jobs", "pause", job)
+        eventually(lambda: told("job.paused"), 60, "it is paused")
+        assert told("job.resumed") == []
+        shell("jobs", "resume", job)
+        eventually(lambda: len(told("job.running")) == 2, 60, "it runs again")
+        assert (len(told("job.started")), len(told("job.resumed"))) == (1, 1)
+        shell("jobs", "cancel", job, "-y")
+        (ended,) = eventually(lambda: told("job.cancelled"), 60, "it is cancelled")
+        assert ended["data"]["job"]["id"] == job
+        assert ended["data"]["job"]["status"] == "cancelled"
+        one = sink.at("/ok")[-1].id
+        listed = lambda: shell.json("webhooks", "deliveries", short)["data"]  # noqa: E731
+        eventually(
+            lambda: [d["status"] for d in listed() if d["id"] == one] == ["delivered"], 20, "listed"
+        )
+        assert shell.json("webhooks", "replay", short, one) == {"replayed": 1}
+        eventually(lambda: len([g for g in sink.at("/ok") if g.id == one]) == 2, 20, "again")
+        assert shell.json("webhooks", "replay", short) == {"replayed": 0}
+        assert shell("webhooks", "regenerate-secret", short, "-y").startswith("whsec_")
+        assert "404" in shell("webhooks", "delete", "0" * 8, "-y", code=1)
+        shell("webhooks", "delete", short, "-y")
+        assert shell.json("webhooks", "list") == []

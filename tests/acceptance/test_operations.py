@@ -295,3 +295,16 @@ def test_rotated_keys_open_old_secrets_and_a_short_disk_is_announced(tmp_path: P
         refused = Api(server).http.post("/v1/jobs", json={"command": ["true"]})
         assert refused.status_code == 507
     assert verb("rotate", "--data", tmp_path / "none").returncode == 1
+
+
+def test_a_literal_address_counts_for_its_door(server: Server) -> None:
+    def counted() -> dict[str, float]:
+        text = server.client().get("/metrics").text
+        found = re.findall(r'http_requests_total{door="(\w+)",\S+ (\S+)', text)
+        return {door: sum(float(n) for d, n in found if d == door) for door, _ in found}
+
+    before = counted()
+    for path in ("/jobs", "/stats", "/orchestrator/stats"):
+        assert server.client().get(path).status_code == 200
+    after = counted()
+    assert after["orchestrator"] - before.get("orchestrator", 0) == 3

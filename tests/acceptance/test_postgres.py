@@ -86,3 +86,33 @@ def test_credits_for_ten_give_exactly_ten(pg_server: Callable[[], str], tmp_path
             assert api.wait(job_id)["state"] == "CANCELLED"
         assert api.ok(api.http.get("/v1/credits"))["balances"][0]["held_ucredits"] == 0
         assert verified(server, url)
+
+
+def test_the_last_server_to_start_may_die_without_cutting_off_the_runners(
+    pg_server: Callable[[], str], tmp_path: Path
+) -> None:
+    url = pg_server()
+    with running(tmp_path / "data", "--database", url) as first:
+        api = Api(first)
+        door = first.data / "run" / "server.sock"
+        second = Server(first.data, "--database", url).start()
+        leads_to = door.readlink()
+        second.kill()
+        assert api.wait(api.python("print('heard')"))["state"] == "SUCCEEDED"
+        assert door.readlink() == leads_to
+        # The dispatcher dies: its jobs are taken over by whoever is left, as they are.
+        second = Server(first.data, "--database", url).start()
+        try:
+            job_id = api.python("import time\ntime.sleep(25)\nprint('late')")
+            eventually(lambda: api.job(job_id)["state"] == "RUNNING", 30, "it runs")
+            first.kill()
+            there = Api(second)
+            job = there.wait(job_id, timeout_s=120)
+            tried = there.ok(there.http.get(f"/v1/jobs/{job_id}/attempts"))["items"]
+            assert (job["state"], len(tried)) == ("SUCCEEDED", 1), job
+            assert door.readlink() != leads_to
+        finally:
+            own = door.parent / door.readlink()
+            second.stop()
+        assert not own.exists()
+        assert verified(first, url)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import yaml
@@ -57,3 +58,22 @@ def test_compose_and_container_agree() -> None:
     assert service["volumes"] == [f"data:{volume[1]}"]
     assert [p.rpartition(":")[2] for p in service["ports"]] == [port[1]]
     assert all(p.startswith("127.0.0.1:") for p in service["ports"])
+    check = re.search(r"^HEALTHCHECK .*\\\n +CMD (.+)$", built, re.M)
+    assert check is not None
+    assert service["healthcheck"]["test"] == ["CMD", *json.loads(check[1])]
+
+
+def test_the_container_has_the_locked_packages_a_server_needs() -> None:
+    all_, server = (pins(DEPLOY.parent / "requirements.lock"), pins(DEPLOY / "requirements.lock"))
+    assert server.items() <= all_.items()
+    assert not server.keys() & {"pytest", "ruff", "mypy", "scikit-learn"}
+    project = tomllib.loads((DEPLOY.parent / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["postgres"], *extras["gpu"]]
+    names = {re.split(r"[\[<>=; ]", one)[0].lower() for one in wanted}
+    assert names <= server.keys()
+
+
+def pins(path: Path) -> dict[str, str]:
+    """Return name -> version of a lock."""
+    return dict(re.findall(r"^([a-z0-9.-]+)(?:\[[^]]*\])?==(\S+)", path.read_text(), re.M))

@@ -201,6 +201,19 @@ def test_a_digest_is_kept_after_the_tag_moved(place: Shed, containers: Engine) -
     assert fresh.text() == "new"
 
 
+def test_who_knows_a_digest_still_has_to_ask_the_registry(place: Shed, containers: Engine) -> None:
+    """What one account pulled with its login lies here; its digest opens it to nobody else."""
+    name = "127.0.0.1:9/theirs/private"
+    containers.build(f"{name}:1", marker="secret")
+    digest = containers.digest(f"{name}:1")
+    asked = container(f"{name}:1", digest=digest, pull="always")
+    attempt = place.run(["cat", "/marker"], **asked)
+    assert attempt.text() == ""
+    assert "could not be pulled" in ended(attempt)["message"]
+    pinned = place.run(["cat", "/marker"], **container(f"{name}:1", digest=digest))
+    assert pinned.text() == "secret"
+
+
 def test_no_engine(place: Shed) -> None:
     attempt = place.run(["true"], **container(engine="docker"))
     done = ended(attempt)
@@ -260,7 +273,7 @@ def test_docker_runs_stops_and_removes(dockerd: None, place: Shed, containers: E
     wait_for(lambda: orphan.started)
     kill(int(place.handles[orphan.id]["pid"]))
     assert place.executor.stop(orphan.id, place.handles[orphan.id])
-    assert marked("64.5") + marked("65.5") == []
+    wait_for(lambda: not marked("64.5") + marked("65.5"))
     assert containers.containers("trainshed-att") == []
 
 

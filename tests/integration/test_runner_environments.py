@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,10 @@ from tests.integration.runner_shed import Shed, kill, marked, shed, wait_for
 from tests.support.index import Index, serving
 
 from trainshed.domain.environment import normalise
+from trainshed.runner.environments import key_of
+
+#: A build is two runs of pip, which a busy machine may stretch to minutes.
+pytestmark = pytest.mark.timeout(400)
 
 BUILD_S = 120.0
 KINDS = [
@@ -217,6 +222,27 @@ def given(code: str) -> dict[str, Any]:
             "sha256": hashlib.sha256(data).hexdigest(), "executable": False,
         }],
     }  # fmt: skip
+
+
+def test_looking_for_a_framework_runs_nothing_of_the_user(place: Shed) -> None:
+    files = {"train.py": b"import torch", "ast.py": b"open('/tmp/ran', 'w')\nprint('absent jax')"}
+    attempt = place.run(
+        ["python", "train.py"],
+        environment=with_framework(account="acc_without"),
+        input_bytes=list(files.values()),
+        inputs=[
+            {"path": name, "size_bytes": len(data), "unpack": False,
+             "sha256": hashlib.sha256(data).hexdigest(), "executable": False}
+            for name, data in files.items()
+        ],
+    )  # fmt: skip
+    assert attempt.finished is not None
+    assert "'torch'" in attempt.finished["message"], attempt.finished
+    assert not list(place.data.glob("workspaces/*/tmp/ran"))
+
+
+def test_what_source_packages_may_have_changed_serves_only_where_they_are_taken() -> None:
+    assert key_of(sys.executable, "x\n", True) != key_of(sys.executable, "x\n", False)
 
 
 @pytest.mark.parametrize("kind", KINDS)

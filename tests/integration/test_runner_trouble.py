@@ -334,5 +334,5 @@ def test_resume_finds_the_checkpoint(place: Shed) -> None:
 def test_truncating_stdout_is_harmless(place: Shed) -> None:
     script = "echo and one; sleep 0.5; echo two > /dev/stdout; sleep 0.1; echo 3 >> /dev/stderr"
     attempt = place.run(["sh", "-c", script])
-    assert attempt.text() == "and one\ntwo\n"
+    assert attempt.text() == "and one\ntwo\n", (attempt.finished, attempt.streams)
     assert attempt.text("stderr") == "3\n"

@@ -17,9 +17,12 @@ from pathlib import Path
 
 SHELL, PYTHON = "localhost/trainshed-test/shell:1", "localhost/trainshed-test/python:1"
 APPLETS = (
-    "cat", "cp", "dd", "echo", "env", "false", "head", "id", "kill", "ls", "mkdir", "mount", "ps",
+    "cat", "chown", "cp", "dd", "echo", "env", "false", "head", "id", "kill", "ls", "mkdir", "mount", "ps",
     "rm", "seq", "sh", "sleep", "stat", "tail", "test", "touch", "true", "wc", "wget", "yes",
 )  # fmt: skip
+#: What binary wheels take for granted.
+STANDARD = ("libgcc_s.so.1", "libstdc++.so.6", "libdl.so.2", "libm.so.6", "libpthread.so.0",
+            "libresolv.so.2", "librt.so.1", "libutil.so.1", "libz.so.1")  # fmt: skip
 LEFT_OUT = {"test", "tests", "__pycache__", "site-packages", "idlelib", "tkinter", "turtledemo",
             "lib2to3", "ensurepip", "pydoc_data", "distutils"}  # fmt: skip
 
@@ -47,11 +50,13 @@ class Engine:
                 return
         raise AssertionError(self.run("info", check=False).stderr)
 
-    def run(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *words: str, check: bool = True, timeout_s: float = 120
+    ) -> subprocess.CompletedProcess[str]:
         """Call podman as the runner does."""
         done = subprocess.run(
             self.command(*words), env=self.environ, capture_output=True, text=True,
-            timeout=120, check=False,
+            timeout=timeout_s, check=False,
         )  # fmt: skip
         assert not check or done.returncode == 0, (words, done.stderr)
         return done
@@ -63,16 +68,18 @@ class Engine:
         options += ["--runtime=runc"] if hybrid else []
         return ["podman", *options, *words]
 
-    def build(self, reference: str, python: bool = False, marker: str = "") -> None:
-        """Make an image: busybox, and with ``python`` this machine's interpreter. ``marker`` goes
-        into /marker.
+    def build(
+        self, reference: str, python: bool = False, marker: str = "", venv: bool = False
+    ) -> None:
+        """Make an image: busybox, and with ``python`` this machine's interpreter, with ``venv``
+        also what makes environments of wheels. ``marker`` goes into /marker.
         """
         with tempfile.NamedTemporaryFile(suffix=".tar", dir=self.folder) as file:
             with tarfile.open(file.name, "w") as tar:
                 _shell(tar)
                 _text(tar, "marker", marker)
                 if python:
-                    _python(tar)
+                    _python(tar, venv)
             self.run("import", "--quiet", file.name, reference)
 
     def containers(self, marker: str = "") -> list[str]:
@@ -118,8 +125,10 @@ def _shell(tar: tarfile.TarFile) -> None:
         tar.addfile(info)
 
 
-def _python(tar: tarfile.TarFile) -> None:
-    """Add the interpreter below /usr/local, its standard library, and the libraries it needs."""
+def _python(tar: tarfile.TarFile, venv: bool) -> None:
+    """Add the interpreter below /usr/local, its standard library, and the libraries it needs, with
+    ``venv`` those that wheels may expect of any machine.
+    """
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     program = Path(sys.executable).resolve()
     library = Path(sysconfig.get_path("stdlib"))
@@ -129,8 +138,11 @@ def _python(tar: tarfile.TarFile) -> None:
         info.type, info.linkname = tarfile.SYMTYPE, version
         tar.addfile(info)
     tar.add(library, f"usr/local/lib/{version}", filter=_slim)
-    needing = [program, *(library / "lib-dynload").glob("*.so")]
-    for path in sorted(_needed(needing)):
+    found = _needed([program, *(library / "lib-dynload").glob("*.so")])
+    if venv:
+        tar.add(library / "ensurepip", f"usr/local/lib/{version}/ensurepip", filter=_plain)
+        found |= _standard()
+    for path in sorted(found):
         standard = path.parts[1] in ("lib", "lib64", "usr")
         home = str(path.parent).lstrip("/") if standard else "lib"
         tar.add(path.resolve(), f"{home}/{path.name}", filter=_plain)
@@ -141,6 +153,16 @@ def _needed(programs: Iterable[Path]) -> set[Path]:
         ["ldd", *map(str, programs)], capture_output=True, text=True, timeout=60, check=False
     )
     return {Path(one) for one in re.findall(r"(?:=> |\t)(/\S+) \(0x", done.stdout)}
+
+
+def _standard() -> set[Path]:
+    done = subprocess.run(
+        ["/sbin/ldconfig", "-p"], capture_output=True, text=True, timeout=60, check=True
+    )
+    arch = os.uname().machine.replace("_", "-")
+    names = "|".join(re.escape(name) for name in STANDARD)
+    lines = re.findall(rf"\t(?:{names}) \(.*{arch}.*\) => (\S+)", done.stdout)
+    return {Path(one) for one in lines}
 
 
 def _slim(info: tarfile.TarInfo) -> tarfile.TarInfo | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 from starlette.applications import Starlette
@@ -10,7 +11,7 @@ from starlette.routing import Route
 
 from trainshed import __version__
 from trainshed.bootstrap.settings import Settings
-from trainshed.bootstrap.wiring import build, interpreter, prepare
+from trainshed.bootstrap.wiring import Address, build, interpreter, prepare
 from trainshed.dialects.middleman.routes import door as middleman_door
 from trainshed.dialects.native.routes import door as native_door
 from trainshed.dialects.orchestrator.routes import door as orchestrator_door
@@ -45,11 +46,18 @@ def create(engine: Engine, settings: Settings, lifespan: Lifespan | None) -> Fas
             ADDRESS: max(limit // 10, 60),
             OPEN: settings.orchestrator_rate_limit_per_minute,
         },
-        open_local=not settings.enable_api_auth and engine.deps.policy.loopback_only,
+        open_local=_open(engine, settings),
         local_key=settings.api_key.get_secret_value() if settings.api_key else "",
         version=__version__,
     )
     return create_app(engine.deps, http, doors(engine, settings), lifespan)
+
+
+def _open(engine: Engine, settings: Settings) -> bool:
+    """Whether open mode may hold: not where settings tell of a proxy, which may name nobody."""
+    name = urlsplit(engine.deps.public_url).hostname or "localhost"
+    proxied = bool(settings.trusted_proxies) or not Address(name, 0).loopback
+    return not settings.enable_api_auth and engine.deps.policy.loopback_only and not proxied
 
 
 def runners(engine: Engine) -> Starlette:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -14,7 +14,7 @@ from trainshed.domain.errors import TrainshedError
 from trainshed.ports.channel import Sent
 from trainshed.ports.deps import Deps
 from trainshed.usecases import deliveries
-from trainshed.usecases.deliveries import Try, Words
+from trainshed.usecases.deliveries import Try
 from trainshed.usecases.traffic import Traffic
 
 log = structlog.get_logger("trainshed.courier")
@@ -32,9 +32,9 @@ Run = Callable[..., Awaitable[Any]]
 class Courier:
     """Both rounds are called for ever by ``Loops``; each waits by itself when there is nothing."""
 
-    def __init__(self, deps: Deps, run: Run, words: Mapping[str, Words] | None = None) -> None:
+    def __init__(self, deps: Deps, run: Run) -> None:
         """``run`` calls a blocking function on the server's threads."""
-        self._deps, self._run, self._words = deps, run, words or {}
+        self._deps, self._run = deps, run
         self._traffic = Traffic()
         self._position: int | None = None
         self._flying: set[asyncio.Task[None]] = set()
@@ -48,7 +48,7 @@ class Courier:
         await asyncio.sleep(0)
         before, now = self._position, -1
         try:
-            now = await self._run(deliveries.fan_out, deps, before, self._words)
+            now = await self._run(deliveries.fan_out, deps, before)
             self._position = now
         finally:
             if now != before:

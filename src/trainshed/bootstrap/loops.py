@@ -24,7 +24,6 @@ from trainshed.usecases import (
     retention,
     schedules,
 )
-from trainshed.usecases.deliveries import Words
 from trainshed.usecases.engine import Engine
 
 T = TypeVar("T")
@@ -48,8 +47,11 @@ class Loops:
     again.
     """
 
-    def __init__(self, engine: Engine, words: Mapping[str, Words] | None = None) -> None:
-        """Nothing runs before ``start``. ``words``: how dialects tell events, by dialect."""
+    def __init__(self, engine: Engine, lead: Callable[[], None] | None = None) -> None:
+        """Nothing runs before ``start``. ``lead`` is called each time this server becomes the
+        dispatcher.
+        """
+        self._on_lead = lead
         self._engine = engine
         self._threads = ThreadPoolExecutor(LAUNCHERS + 3, thread_name_prefix="engine")
         self._tasks: list[asyncio.Task[None]] = []
@@ -58,7 +60,7 @@ class Loops:
         self._term = self._taken = 0
         self._latest: datetime | None = None
         self._handles: dict[str, Mapping[str, object]] = {}
-        self._courier = Courier(engine.deps, self._run, words)
+        self._courier = Courier(engine.deps, self._run)
 
     async def start(self) -> int:
         """Take over what runs, then start; return how many Attempts were taken over."""
@@ -77,6 +79,8 @@ class Loops:
         """
         term = await self._run(office.lead, self._engine)
         if term and term != self._term:
+            if self._on_lead is not None:
+                await self._run(self._on_lead)
             found = await self._run(reap.take_over, self._engine)
             for attempt in found:
                 if attempt.state is AttemptState.LEASED:

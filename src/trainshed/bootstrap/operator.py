@@ -23,9 +23,10 @@ def operator_channels(deps: Deps, settings: Settings) -> None:
     slack = email = None
     if settings.slack_webhook_url is not None:
         config: dict[str, object] = {"url": settings.slack_webhook_url.get_secret_value()}
-        slack = Wanted("slack", "operator", EVENTS, config)
+        slack = Wanted("slack", "operator", EVENTS, config, dialect=ORCHESTRATOR)
     if settings.recipient_emails and settings.smtp_server and settings.sender_email:
-        email = Wanted("email", "operator", EVENTS, {"to": settings.recipient_emails})
+        to = {"to": settings.recipient_emails}
+        email = Wanted("email", "operator", EVENTS, to, dialect=ORCHESTRATOR)
     for id_, wanted in ((SLACK_ID, slack), (EMAIL_ID, email)):
         try:
             subscriptions.install(deps, id_, wanted, ORCHESTRATOR)

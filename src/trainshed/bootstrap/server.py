@@ -10,6 +10,7 @@ import resource
 import signal
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -34,6 +35,8 @@ log = structlog.get_logger("trainshed.server")
 BACKLOG = 1024
 #: Open streams and long polls are cut after this, so that SIGTERM ends the server within 10 s.
 GRACE_S = 4
+#: Between its making and its listening a socket may be as old as this.
+NEW_S = 60.0
 
 
 def up(settings: Settings) -> int:
@@ -97,22 +100,55 @@ def bind(listen: list[Address]) -> list[socket.socket]:
     return out
 
 
-def bind_unix(path: Path) -> socket.socket:
-    """Return the runners' listening socket, 0600. Long paths go through the directory's
-    descriptor.
+class RunnersDoor:
+    """The runners' socket of one server, and the one address where all runners knock.
+
+    Servers of one database share a data directory, so each listens under a name of its own, and
+    ``server.sock`` leads to the dispatcher's: one that starts or ends beside it cuts nobody off.
     """
-    with contextlib.suppress(FileNotFoundError):
-        path.unlink()
-    one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+
+    def __init__(self, run: Path, name: str) -> None:
+        """Listen at ``run/server-NAME.sock``, 0600. Long paths go through the descriptor."""
+        self._run, self._name = run, f"server-{name}.sock"
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        folder = os.open(run, os.O_DIRECTORY | os.O_RDONLY)
+        mask = os.umask(0o177)
+        try:
+            self.socket.bind(f"/proc/self/fd/{folder}/{self._name}")
+        finally:
+            os.umask(mask)
+            os.close(folder)
+        self.socket.listen(BACKLOG)
+
+    def lead_here(self) -> None:
+        """Let ``server.sock`` lead to this server, and remove what killed servers left."""
+        part = self._run / f"{self._name}.part"
+        part.symlink_to(self._name)
+        part.replace(self._run / "server.sock")
+        for other in self._run.glob("server-*.sock"):
+            if other.name != self._name and not _answers(other):
+                other.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Take the name away. Runners wait until another server, or the next, has theirs."""
+        self.socket.close()
+        (self._run / self._name).unlink(missing_ok=True)
+
+
+def _answers(path: Path) -> bool:
+    """Whether a server listens there; one that is only just being made counts too."""
     folder = os.open(path.parent, os.O_DIRECTORY | os.O_RDONLY)
-    mask = os.umask(0o177)
     try:
-        one.bind(f"/proc/self/fd/{folder}/{path.name}")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as one:
+            one.settimeout(1.0)
+            one.connect(f"/proc/self/fd/{folder}/{path.name}")
+    except ConnectionRefusedError:
+        return time.time() - path.lstat().st_mtime < NEW_S
+    except OSError:
+        pass  # busy, or gone
     finally:
-        os.umask(mask)
         os.close(folder)
-    one.listen(BACKLOG)
-    return one
+    return True
 
 
 async def _serve(
@@ -121,7 +157,8 @@ async def _serve(
     engine.deps.bus.bind(asyncio.get_running_loop())  # type: ignore[attr-defined]
     await asyncio.to_thread(first_start, engine.deps, settings.data, url)
     await asyncio.to_thread(operator_channels, engine.deps, settings)
-    loops = Loops(engine)
+    door = RunnersDoor(settings.data / "run", engine.deps.ids.token(8))
+    loops = Loops(engine, lead=door.lead_here)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -132,7 +169,6 @@ async def _serve(
         await loops.stop()
 
     app = apps.create(engine, settings, lifespan)
-    door = bind_unix(settings.data / "run" / "server.sock")
     public = _Quiet(_config(app, "on"))
     runners = _Quiet(_config(apps.runners(engine), "off"))
     servers = (public, runners)
@@ -141,10 +177,13 @@ async def _serve(
         loop.add_signal_handler(number, _stop, servers)
     tasks = [
         asyncio.create_task(public.serve(sockets=sockets)),
-        asyncio.create_task(_after(public, runners, door)),
+        asyncio.create_task(_after(public, runners, door.socket)),
         asyncio.create_task(_ready(servers, url)),
     ]
-    await asyncio.gather(*tasks)
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        door.close()
 
 
 def _config(app: FastAPI | Starlette, lifespan: str) -> uvicorn.Config:

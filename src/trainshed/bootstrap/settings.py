@@ -204,6 +204,9 @@ class Settings(BaseSettings):
     """Directories that accounts may name inputs from, by account name; none by default."""
     low_credits: int = Field(default=100, ge=0, le=10**12)
     """An account is told (`credits.low`) when fewer credits are left available; 0 is never."""
+    delivery_backlog: int = Field(default=20_000, ge=100, le=10_000_000)
+    """Deliveries that one webhook or channel may have waiting or dead; past that the oldest are
+    dropped, dead ones first, and counted in its `dropped`."""
     credit_packages: list[PackageSetting] = Field(default_factory=default_packages)
     """What `/billing/packages` lists; Trainshed itself sells nothing."""
     local_credits: int = Field(default=10_000, ge=0)

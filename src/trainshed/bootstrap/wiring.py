@@ -17,6 +17,8 @@ from trainshed.bootstrap.clock import SystemClock, SystemIds
 from trainshed.bootstrap.secrets import FileSecrets
 from trainshed.bootstrap.settings import Settings
 from trainshed.channels.outbound import GuardedHttp
+from trainshed.dialects.middleman.events import MiddlemanWords
+from trainshed.dialects.orchestrator.events import OrchestratorWords
 from trainshed.domain import outbound
 from trainshed.domain.image import check_registry
 from trainshed.domain.lease import LeaseTerms
@@ -122,6 +124,7 @@ def policy(settings: Settings, listen: list[Address], gpus: bool) -> Policy:
         preemption=settings.preemption == "on",
         preempt_min_run_s=settings.preempt_min_run_s,
         low_ucredits=settings.low_credits * 1_000_000,
+        max_backlog=settings.delivery_backlog,
         packages=tuple(p.package() for p in settings.credit_packages),
         local_grant_ucredits=settings.local_credits * 1_000_000,
         max_workers=settings.max_workers,
@@ -256,6 +259,7 @@ def build(settings: Settings, listen: list[Address], public_url: str) -> Engine:
         runner_url=f"unix:{data / 'run' / 'server.sock'}",
         public_url=public_url,
         channels=channels(settings, listen, public_url),
+        words={"middleman": MiddlemanWords(), "orchestrator": OrchestratorWords()},
     )
     return Engine(deps, Leases(decided.lease), Seat(deps.ids.token(16)))
 

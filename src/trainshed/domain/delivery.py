@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -42,7 +42,8 @@ class Subscription:
     """Where events go. ``sealed`` is the channel's own configuration, encrypted.
 
     ``account_id`` None is the operator's: every account's Jobs of dialect ``job_dialect``.
-    ``dialect`` is the vocabulary it is told in. Only events after ``since_seq`` are sent.
+    ``dialect`` is the vocabulary it is told in, and that of ``events``. Only events after
+    ``since_seq`` are sent. ``dropped`` counts Deliveries that the limit of a backlog removed.
     """
 
     id: str
@@ -58,6 +59,7 @@ class Subscription:
     job_dialect: str | None = None
     dialect: str = "native"
     failing_since: datetime | None = None
+    dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +89,8 @@ def delivery_id(seq: int, subscription_id: str) -> str:
     return "dlv_" + hashlib.sha256(f"{seq}:{subscription_id}".encode()).hexdigest()[:32]
 
 
-def check_events(patterns: Iterable[str]) -> tuple[str, ...]:
-    """Return the patterns without repetition: event kinds, ``job.*`` and the like, or ``*``.
+def check_events(patterns: Iterable[str], kinds: Collection[str] = KINDS) -> tuple[str, ...]:
+    """Return the patterns without repetition: ``kinds``, ``job.*`` and the like, or ``*``.
 
     Raises:
         InvalidInput: one matches nothing there is.
@@ -97,23 +99,25 @@ def check_events(patterns: Iterable[str]) -> tuple[str, ...]:
     if not 1 <= len(found) <= MAX_PATTERNS:
         raise InvalidInput(f"events must name 1 to {MAX_PATTERNS} kinds.", field="events")
     for one in found:
-        if not any(_covers(one, kind) for kind in KINDS):
+        if not any(_covers(one, kind) for kind in kinds):
             raise InvalidInput(
-                f"There is no event {one[:64]!r}; GET /v1/webhooks/events lists them.",
+                f"There is no event {one[:64]!r}; GET …/webhooks/events lists them.",
                 field="events",
             )
     return found
 
 
-def wants(one: Subscription, event: Event, job_dialect: str | None) -> bool:
-    """Whether the Subscription gets the event; ``job_dialect`` is that of the event's Job."""
+def wants(one: Subscription, event: Event, name: str, job_dialect: str | None) -> bool:
+    """Whether the Subscription gets the event, which its dialect calls ``name``; ``job_dialect`` is
+    that of the event's Job.
+    """
     return (
         one.active
         and event.seq > one.since_seq
         and one.account_id in (None, event.account_id)
         and one.job_id in (None, event.job_id)
         and one.job_dialect in (None, job_dialect)
-        and any(_covers(pattern, event.kind) for pattern in one.events)
+        and any(_covers(pattern, name) for pattern in one.events)
     )
 
 

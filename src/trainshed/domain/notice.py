@@ -36,7 +36,10 @@ class Notice:
 
 
 def notice(kind: str, data: Mapping[str, Any], base_url: str = "") -> Notice:
-    """Return what to say of an event; ``data`` is the payload's own ``data``."""
+    """Return what to say of an event; ``data`` is the payload's own ``data``.
+
+    Its ``path``, if any, is where the Job is to be seen.
+    """
     word, colour = _WORDS.get(kind, (kind.rpartition(".")[2].replace("_", " "), "warning"))
     job = data.get("job")
     message = str(data.get("message") or _MESSAGES.get(word) or kind)
@@ -51,7 +54,8 @@ def notice(kind: str, data: Mapping[str, Any], base_url: str = "") -> Notice:
         ("Retry Count", str(job.get("retry_count") or 0)),
         ("Message", message[:2000]),
     )
-    link = f"{base_url}/v1/jobs/{data.get('job_id') or job_id}" if base_url else ""
+    path = data.get("path") or f"/v1/jobs/{data.get('job_id') or job_id}"
+    link = f"{base_url}{path}" if base_url else ""
     return Notice(title, word, colour, rows, link)
 
 

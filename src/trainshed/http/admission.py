@@ -63,6 +63,15 @@ class Admission:
         finally:
             self._working -= 1
 
+    @contextlib.contextmanager
+    def resting(self) -> Iterator[None]:
+        """Give the place for work back while there is nothing to do but wait."""
+        self._working -= 1
+        try:
+            yield
+        finally:
+            self._working += 1
+
     @property
     def _busy(self) -> bool:
         return 0 < self._max_working <= self._working

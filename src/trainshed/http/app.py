@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -10,15 +9,15 @@ from typing import Any, Protocol
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route as RawRoute
 from starlette.routing import compile_path
 
 from trainshed.domain.errors import InvalidInput, NotFound, TooLarge, TrainshedError
 from trainshed.http.entry import GuardedRoute, guarded
 from trainshed.http.errors import InternalError, MethodNotAllowed, UnsupportedMediaType
+from trainshed.http.front import Front
 from trainshed.http.guards import OPERATOR_READ, PUBLIC, Door, Route, check_doors
 from trainshed.http.hall import Hall, HttpSettings
 from trainshed.http.measures import Measures
@@ -48,7 +47,7 @@ def create_app(
         ValueError: a route without guard, declared twice, or PUBLIC without being listed.
     """
     measures = Measures(deps, doors)
-    every = [*doors, _front(doors, settings, measures)]
+    every = [*doors, _front(doors, Front(doors, settings, deps.public_url), measures)]
     check_doors(every)
     hall = Hall(deps, settings)
     app = FastAPI(
@@ -135,21 +134,9 @@ def _framework(
     return InternalError("Something went wrong on the server.")
 
 
-def _front(doors: Sequence[Door], settings: HttpSettings, measures: Measures) -> Door:
+def _front(doors: Sequence[Door], front: Front, measures: Measures) -> Door:
     listed = [d for d in doors if d.listed]
-    cards = [{"name": d.name, "title": d.title, "prefix": d.prefix, "docs": d.docs} for d in listed]
-    page = _page(cards)
     documents: dict[str, Mapping[str, Any]] = {}
-
-    async def front(request: Request) -> Response:
-        """List the doors: a page for browsers, JSON for everything else."""
-        if "text/html" in request.headers.get("accept", ""):
-            return HTMLResponse(page)
-        deps = request.app.state.hall.deps
-        found = {"name": "Trainshed", "version": settings.version, "doors": cards}
-        for add in [d.front for d in doors if d.front is not None]:
-            found.update(await run_in_threadpool(add, deps))
-        return JSONResponse(found)
 
     async def openapi(request: Request) -> Response:
         """The OpenAPI document: of one door, or of all."""
@@ -166,24 +153,7 @@ def _front(doors: Sequence[Door], settings: HttpSettings, measures: Measures) ->
         return Response(text, media_type=kind)
 
     docs = sorted({"/openapi.json", *(d.docs for d in listed if d.docs)})
-    routes = [Route("GET", "/", front, PUBLIC, raw=True, hidden=True)]
+    routes = [Route("GET", "/", front.show, PUBLIC, raw=True, hidden=True)]
     routes += [Route("GET", path, openapi, PUBLIC, raw=True, hidden=True) for path in docs]
     routes += [Route("GET", "/metrics", metrics, OPERATOR_READ)]
     return Door("front", "", routes, listed=False)
-
-
-def _page(cards: Sequence[Mapping[str, Any]]) -> str:
-    rows = "".join(
-        f"<li><b>{html.escape(c['title'] or c['name'])}</b>:"
-        + f" <code>{html.escape(c['prefix'])}</code>"
-        + (f' (<a href="{html.escape(c["docs"])}">OpenAPI</a>)' if c["docs"] else "")
-        + "</li>"
-        for c in cards
-    )
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Trainshed</title>'
-        f"</head><body><h1>Trainshed</h1><p>The doors of this server:</p><ul>{rows}</ul>"
-        "<p>Log in with <code>POST /v1/login</code>, or send an API key as"
-        " <code>Authorization: Bearer KEY</code>. From a shell:"
-        " <code>trainshed login URL</code>.</p></body></html>"
-    )

@@ -21,7 +21,7 @@ from trainshed.domain.errors import InvalidInput, NotAuthenticated, TooLarge
 from trainshed.domain.people import Principal
 from trainshed.http.auth import credential
 from trainshed.http.errors import UnsupportedMediaType
-from trainshed.http.guards import Door, Kind, Route
+from trainshed.http.guards import Door, Guard, Kind, Route
 from trainshed.http.hall import ADDRESS, OPEN, Call, Hall
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -163,7 +163,7 @@ async def admit(hall: Hall, route: Route, request: Request) -> Call:
         except NotAuthenticated:
             _by_address(hall, request)
             raise
-        tier = OPEN if guard.kind is Kind.OPEN_LOCAL else principal.rate_limit
+        tier = _tier(hall, guard, principal)
         decision = hall.limiter.hit(f"{tier}:{principal.id}", tier)
         if decision is not None:
             state.headers = decision.headers
@@ -172,6 +172,16 @@ async def admit(hall: Hall, route: Route, request: Request) -> Call:
     call = Call(hall, state.request_id, state.origin, principal, presented)
     state.call = call
     return call
+
+
+def _tier(hall: Hall, guard: Guard, principal: Principal) -> str:
+    """Return the limit that holds: what open mode opens has its own, where that is set; without,
+    ``local`` has none there, and a person or job has the one it has everywhere.
+    """
+    if guard.kind is not Kind.OPEN_LOCAL:
+        return principal.rate_limit
+    local = principal.id == principal.account_id
+    return OPEN if local or hall.settings.rate_limits.get(OPEN) else principal.rate_limit
 
 
 def _by_address(hall: Hall, request: Request) -> None:

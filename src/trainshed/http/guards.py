@@ -119,6 +119,7 @@ class Door:
 
     ``render`` shows its errors, ``error`` describes them in OpenAPI; ``title`` is for people.
     ``strict`` refuses unknown query parameters. ``front`` adds to the JSON of ``GET /``.
+    ``pages`` are for a browser, by their names: the front page links them.
     ``figures``: what it adds to ``/metrics``, asked for at each scrape.
     """
 
@@ -134,6 +135,7 @@ class Door:
     figures: Callable[[Deps], Sequence[Figure]] | None = None
     strict: bool = True
     front: Callable[[Deps], Mapping[str, Any]] | None = None
+    pages: Mapping[str, str] = field(default_factory=dict)
 
 
 def check_doors(doors: Sequence[Door]) -> None:

@@ -96,11 +96,11 @@ class Shell:
     def _counter(self, scope: Scope) -> Callable[[int], None]:
         """Return what notes the answer to this request once its status is known."""
         began = time.perf_counter()
-        door = door_of(self._doors, scope["path"])
-        name = "none" if door is None else door.name
 
         def count(status: int) -> None:
             seconds = time.perf_counter() - began
+            door = door_of(self._doors, scope["path"])  # by now a literal address is its door's
+            name = "none" if door is None else door.name
             self.measures.count(name, scope["method"], status, seconds)
 
         return count

@@ -16,6 +16,7 @@ from trainshed.ports.executor import Executor
 from trainshed.ports.roots import Roots
 from trainshed.ports.secrets import Secrets
 from trainshed.ports.store import Store
+from trainshed.ports.words import Words
 from trainshed.ports.workload import Workload
 
 
@@ -65,6 +66,7 @@ class Policy:
     preempt_min_run_s: float = 60.0
     low_ucredits: int = 0
     packages: tuple[Package, ...] = ()
+    max_backlog: int = 20_000
     local_grant_ucredits: int = 10_000_000_000
     max_workers: int | None = None
     images: Mapping[str, str] = field(default_factory=dict)
@@ -81,6 +83,7 @@ class Deps:
     """The wings, by their ports. Plug-ins are keyed by name.
 
     ``runner_url`` is where runners call home, ``public_url`` where jobs and people reach the API.
+    ``words`` is how dialects other than the native one tell events, by dialect.
     """
 
     store: Store
@@ -96,4 +99,5 @@ class Deps:
     runner_url: str
     public_url: str = ""
     channels: Mapping[str, Channel] = field(default_factory=dict)
+    words: Mapping[str, Words] = field(default_factory=dict)
     roots: Roots | None = None

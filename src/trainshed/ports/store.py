@@ -318,9 +318,20 @@ class Deliveries(Protocol):
     def replay(self, one: Delivery) -> None: ...
     def replay_dead(self, subscription_id: str, now: datetime) -> int: ...
     def page(
-        self, subscription_id: str, state: str | None, after: After | None, limit: int
+        self,
+        subscription_id: str,
+        state: str | None,
+        after: After | None,
+        limit: int,
+        offset: int = 0,
     ) -> list[Delivery]:
         """Newest first."""
+
+    def count(self, subscription_id: str) -> int: ...
+    def trim(self, most: int, limit: int) -> int:
+        """Of each Subscription remove what did not arrive beyond ``most``: dead ones first, then
+        what waits, oldest first, at most ``limit`` of each. Count it there; return how many.
+        """
 
     def purge(self, before: datetime) -> int:
         """Drop what was delivered before; dead ones stay."""

@@ -249,7 +249,8 @@ def prepare(
     held: environments.Held | None = None
     if kind == "requirements":
         builder = Builder(config, choice, job, say, go_on)
-        key = environments.key_of(job.python, str(asked.get("value") or ""))
+        text, sdists = str(asked.get("value") or ""), bool(asked.get("sdists"))
+        key = environments.key_of(job.python, text, sdists)
         held = environments.hold(root, key, account, builder.build, go_on)
     elif kind != "default":
         image = "Container images need podman or docker on this machine, and neither is set up"

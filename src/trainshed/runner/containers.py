@@ -235,11 +235,17 @@ def choice(root: bool, asked: Mapping[str, Any], uid: int) -> Choice:
 
 
 def group_of(pid: int, limits: Mapping[str, int]) -> Cgroup:
-    """Return the control group that the engine made for the container, to read and to kill by."""
+    """Return the control group that the engine made for the container, to read and to kill by.
+
+    Where the engine cannot make one the container is in that of whoever started it, which is ours:
+    to kill by it would end the server with the job.
+    """
     group = Cgroup()
+    ours = set(read_text("/proc/self/cgroup").splitlines())
     for line in read_text(f"/proc/{pid}/cgroup").splitlines():
         _, names, path = line.split(":", 2)
-        if path in ("", "/"):
+        below = f"{line.rstrip('/')}/"
+        if path in ("", "/") or any(f"{one}/".startswith(below) for one in ours):
             continue
         if names == "":
             top = "/sys/fs/cgroup/unified" if os.path.isdir("/sys/fs/cgroup/unified") else _TOP

@@ -42,9 +42,11 @@ class Held:
         return f"{self.path}/venv/bin/python"
 
 
-def key_of(python: str, text: str) -> str:
-    """Return the name of the environment that ``text`` makes of an interpreter."""
-    whole = f"{os.path.realpath(python)}\n{sys.version}\n{text}"
+def key_of(python: str, text: str, sdists: bool = False) -> str:
+    """Return the name of the environment that ``text`` makes of an interpreter. Code of ``sdists``
+    may have changed it at will: it never serves where they are not taken.
+    """
+    whole = f"{os.path.realpath(python)}\n{sys.version}\n{sdists}\n{text}"
     return hashlib.sha256(whole.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 

@@ -93,7 +93,7 @@ class Images:
         reference = f"{name}@{digest}" if digest else str(asked["reference"])
         pull, local = str(asked.get("pull") or "missing"), name.startswith("localhost/")
         found = self._look(name, reference, digest)
-        if found is not None and (pull != "always" or digest or local):
+        if found is not None and (pull != "always" or local):
             return found
         if local or pull == "never":
             raise StartFailed(_not_here(self._engine, reference, local), "environment")

@@ -57,7 +57,8 @@ def check(
     script = next((part for part in job.command if part.endswith(".py")), None)
     if not modules or script is None:
         return
-    command = [job.python, "-c", CHECK, script, *modules]
+    # -I: without it an ast.py beside the script would run, and not be paid for.
+    command = [job.python, "-I", "-c", CHECK, script, *modules]
     words = _answer(config, choice, job, replace(box, network=False, gpus=False), command, env)
     if len(words) != 2 or words[0] != "absent" or words[1] not in modules:
         return

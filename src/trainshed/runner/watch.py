@@ -198,8 +198,8 @@ class Watch:
             )  # fmt: skip
 
     def _escalate(self) -> None:
-        if self._stopping is None:
-            return
+        if self._stopping is None or self._tidy_until is not None:
+            return  # with the container gone its pids may be anybody's
         half, end = self._stopping
         now = monotonic()
         if now >= end:

@@ -26,6 +26,7 @@ from trainshed.ports.deps import Deps
 from trainshed.ports.store import After, Tx
 from trainshed.usecases import audit, subscriptions
 from trainshed.usecases.traffic import Traffic
+from trainshed.usecases.words import words_of
 
 register("deliveries.after_fan_out", "deliveries.after_claim", "deliveries.after_send")
 
@@ -35,9 +36,6 @@ PAGE = 500
 KEEP_EVERY = 5000
 #: A try that has not been settled by then is taken for lost; every channel is quicker.
 CLAIM = timedelta(seconds=30)
-
-#: How a dialect tells an event: (event, its Job if any, the Job's id there if it has one).
-Words = Callable[[Event, Job | None, str | None], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,29 +48,6 @@ class Try:
     config: Mapping[str, Any] | None = field(repr=False)
 
 
-def native(event: Event, job: Job | None, public_id: str | None) -> Mapping[str, Any]:
-    """Return ``{type, timestamp, data}`` in the core's own words."""
-    told = None
-    if job is not None:
-        told = {
-            "id": public_id or job.id,
-            "name": job.name,
-            "dialect": job.dialect,
-            "workload": job.spec.workload,
-            "retry_count": job.retries_used,
-        }
-    data = {
-        "seq": event.seq,
-        "account_id": event.account_id,
-        "job_id": event.job_id,
-        "attempt_id": event.attempt_id,
-        "job": told,
-        "message": event.data.get("message") or "",
-        "details": dict(event.data),
-    }
-    return {"type": event.kind, "timestamp": stamp(event.at), "data": data}
-
-
 def stamp(at: datetime) -> str:
     """Return RFC 3339 in UTC."""
     return at.isoformat().replace("+00:00", "Z")
@@ -83,11 +58,10 @@ def cursor(deps: Deps) -> int:
     return deps.store.read(lambda tx: int(tx.records.get_meta(CURSOR) or 0))
 
 
-def fan_out(deps: Deps, position: int, words: Mapping[str, Words] | None = None) -> int:
+def fan_out(deps: Deps, position: int) -> int:
     """Make Deliveries of the events after ``position``; return how far the log has been read."""
     now = deps.clock.utc_now()
-    tell = {"native": native, **(words or {})}
-    last, made = deps.store.read(lambda tx: _matched(tx, position, now, tell))
+    last, made = deps.store.read(lambda tx: _matched(tx, deps, position, now))
     if not made and last // KEEP_EVERY == position // KEEP_EVERY:
         return last
 
@@ -101,9 +75,7 @@ def fan_out(deps: Deps, position: int, words: Mapping[str, Words] | None = None)
     return last
 
 
-def _matched(
-    tx: Tx, position: int, now: datetime, tell: Mapping[str, Words]
-) -> tuple[int, list[Delivery]]:
+def _matched(tx: Tx, deps: Deps, position: int, now: datetime) -> tuple[int, list[Delivery]]:
     page = tx.events.page(position, PAGE)
     if not page:
         return position, []
@@ -113,8 +85,9 @@ def _matched(
     for event in page if listening else ():
         job = _job(tx, event.job_id, jobs)
         for one in listening:
-            if rules.wants(one, event, job.dialect if job else None):
-                made.append(_delivery(tx, one, event, job, now, tell))
+            name = words_of(deps, one.dialect).name(event, job)
+            if name and rules.wants(one, event, name, job.dialect if job else None):
+                made.append(_delivery(tx, deps, one, event, name, job, now))
     return page[-1].seq, made
 
 
@@ -130,17 +103,23 @@ def _job(tx: Tx, job_id: str | None, seen: dict[str, Job | None]) -> Job | None:
 
 
 def _delivery(
-    tx: Tx, one: Subscription, event: Event, job: Job | None, now: datetime,
-    tell: Mapping[str, Words],
-) -> Delivery:  # fmt: skip
-    dialect = one.job_dialect or one.dialect
-    public_id = tx.records.public_id(dialect, "job", job.id) if job else None
-    body = tell.get(one.dialect, native)(event, job, public_id)
+    tx: Tx, deps: Deps, one: Subscription, event: Event, name: str, job: Job | None, now: datetime
+) -> Delivery:
+    called = public_id(tx, one.job_dialect or one.dialect, job) if job else None
+    data = words_of(deps, one.dialect).data(event, name, job, called)
+    body = {"type": name, "timestamp": stamp(event.at), "data": data}
     account = None if one.account_id is None else event.account_id
     return Delivery(
-        rules.delivery_id(event.seq, one.id), one.id, account, event.kind, event.seq,
+        rules.delivery_id(event.seq, one.id), one.id, account, name, event.seq,
         event.job_id, now, msgspec.json.encode(body).decode(), now,
     )  # fmt: skip
+
+
+def public_id(tx: Tx, dialect: str, job: Job) -> str | None:
+    """Return what a dialect calls a Job: it has an id for it, or for the Schedule that made it."""
+    found = tx.records.public_id(dialect, "job", job.id)
+    made_by = None if found else tx.schedules.schedule_of(job.id)
+    return found or (tx.records.public_id(dialect, "schedule", made_by) if made_by else None)
 
 
 def claim(deps: Deps, traffic: Traffic) -> list[Try]:
@@ -224,6 +203,18 @@ def page(
     def load(tx: Tx) -> list[Delivery]:
         tx.deliveries.get_subscription(id_, principal.account_id)
         return tx.deliveries.page(id_, state, after, limit)
+
+    return deps.store.read(load)
+
+
+def page_from(
+    deps: Deps, principal: Principal, id_: str, offset: int, limit: int
+) -> tuple[list[Delivery], int]:
+    """Return a Subscription's Deliveries, newest first, and how many there are. Raises NotFound."""
+
+    def load(tx: Tx) -> tuple[list[Delivery], int]:
+        tx.deliveries.get_subscription(id_, principal.account_id)
+        return tx.deliveries.page(id_, None, None, limit, offset), tx.deliveries.count(id_)
 
     return deps.store.read(load)
 

@@ -13,7 +13,7 @@ from trainshed.domain import schedule as rules
 from trainshed.domain.errors import Conflict, NotAllowed, NotFound, TrainshedError, Unavailable
 from trainshed.domain.events import Event
 from trainshed.domain.job import Job
-from trainshed.domain.people import Principal, Right
+from trainshed.domain.people import Principal, Right, right_of
 from trainshed.domain.schedule import Fire, FireState, Overlap, Phase, Schedule
 from trainshed.ports.crash import crashpoint, register
 from trainshed.ports.deps import Deps
@@ -200,7 +200,7 @@ def _record(tx: Tx, held: Schedule, fire: Fire, ready: Ready | None) -> bool:
         tx.schedules.advance(held)
         return False
     if fire.state is FireState.FIRED and ready is not None:
-        _check_owner(tx, held)
+        _check_owner(tx, held, fire.fired_at)
         make(tx, ready)
         held = replace(held, last_job_id=ready.job.id, last_error=None)
     elif fire.state is FireState.FAILED:
@@ -263,15 +263,22 @@ def _unended(tx: Tx, held: Schedule) -> Job | None:
     return job if job is not None and not job.terminal else None
 
 
-def _check_owner(tx: Tx, held: Schedule) -> None:
+#: The scope that takes nothing from a role.
+_ANY = ("admin",)
+
+
+def _check_owner(tx: Tx, held: Schedule, now: datetime) -> None:
     """Raise NotAllowed when whoever made the Schedule may no longer do so."""
-    gone = tx.people.get_account(held.account_id).disabled_at
+    gone = tx.people.get_account(held.account_id).disabled_at is not None
     if held.user_id is not None:
-        gone = gone or tx.people.get_user(held.user_id).disabled_at
+        user = tx.people.get_user(held.user_id)
+        gone = gone or user.disabled_at is not None or right_of(user.role, _ANY) < Right.WRITE
     if held.key_id is not None:
-        gone = gone or tx.people.get_key(held.key_id).revoked_at
+        key = tx.people.get_key(held.key_id)
+        late = key.expires_at is not None and key.expires_at <= now
+        gone = gone or late or key.revoked_at is not None
     if gone:
         raise NotAllowed(
-            "The account, user or API key that made this schedule was disabled or revoked; save"
-            " the schedule again with another."
+            "The account, user or API key that made this schedule was disabled, revoked or limited,"
+            " or has expired; save the schedule again with another."
         )

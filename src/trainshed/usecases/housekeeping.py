@@ -21,6 +21,8 @@ LEAVE = timedelta(seconds=2)
 GRACE = timedelta(hours=24)
 #: How long a delivery that arrived is listed.
 LISTED = timedelta(days=30)
+#: So many deliveries of one subscription are dropped in one transaction.
+TRIM = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ def tidy(engine: Engine) -> None:
             if attempt is None or _gone(attempt, now):
                 executor.clean(attempt_id)
     deps.store.write(lambda tx: _purge(tx, deps, now))
+    while deps.store.write(lambda tx: tx.deliveries.trim(deps.policy.max_backlog, TRIM)):
+        pass
 
 
 def _purge(tx: Tx, deps: Deps, now: datetime) -> None:

@@ -37,14 +37,17 @@ def standing(deps: Deps) -> Standing:
         people = [u for u in tx.people.users(None) if u.disabled_at is None]
         live = tx.attempts.live() if len(people) > 1 else []
         principal = Principal(account.id, None, Right.WRITE, username=LOCAL)
-        return Standing(principal, _shares(people, live, deps.policy.require_isolation))
+        policy = deps.policy
+        isolated = policy.require_isolation and policy.environments.sdists is not True
+        return Standing(principal, _shares(people, live, isolated))
 
     return deps.store.read(load)
 
 
 def _shares(people: list[User], live: list[Attempt], isolated: bool) -> bool:
     """While several people are here no new job gets the machine's network (D17), unless isolation
-    is not required; one that began before the newest of them came may have it, or be given it.
+    is not required, or may run code while its packages are built; one that began before the newest
+    of them came may have it, or be given it.
     """
     if len(people) <= 1:
         return False

@@ -17,6 +17,7 @@ from trainshed.ports.deps import Deps
 from trainshed.ports.store import Tx
 from trainshed.ports.views import SubscriptionView
 from trainshed.usecases import audit
+from trainshed.usecases.words import words_of
 
 WEBHOOK = "webhook"
 #: Webhooks, and apart from them other channels, of one account.
@@ -58,6 +59,7 @@ def create(deps: Deps, principal: Principal, wanted: Wanted) -> SubscriptionView
     _check_name(wanted.name)
     channel = _channel(deps, wanted.channel)
     config = channel.check(wanted.config)
+    kinds = words_of(deps, wanted.dialect).kinds
     secret = None
     if wanted.channel == WEBHOOK:
         secret = config["secret"] = secret_from(deps.ids.token(32))
@@ -65,7 +67,7 @@ def create(deps: Deps, principal: Principal, wanted: Wanted) -> SubscriptionView
     kind = "webhook" if wanted.channel == WEBHOOK else "channel"
     made = Subscription(
         deps.ids.new(kind), principal.account_id, wanted.channel, wanted.name,
-        check_events(wanted.events), now, seal(deps, config), job_id=wanted.job_id,
+        check_events(wanted.events, kinds), now, seal(deps, config), job_id=wanted.job_id,
         dialect=wanted.dialect,
     )  # fmt: skip
 
@@ -108,7 +110,8 @@ def update(deps: Deps, principal: Principal, id_: str, change: Change) -> Subscr
         _check_name(change.name)
         new = replace(new, name=change.name)
     if change.events is not None:
-        new = replace(new, events=check_events(change.events))
+        kinds = words_of(deps, old.dialect).kinds
+        new = replace(new, events=check_events(change.events, kinds))
     if change.active is not None:
         new = replace(new, active=change.active)
     if change.config is not None:

@@ -13,6 +13,7 @@ import pytest
 from tests.support.deps import PASSWORD, Person, World, world
 
 from trainshed.dialects import middleman, native
+from trainshed.dialects.middleman import routes_hooks
 from trainshed.dialects.middleman.translate import public_id
 from trainshed.dialects.orchestrator.routes import door as orchestrator_door
 from trainshed.domain.people import Right
@@ -98,6 +99,8 @@ MIDDLEMAN_BODIES: dict[str, Any] = {
     "POST /api-keys": {"name": "walked"},
     "POST /data/upload-url": {"filename": "walked.txt", "content_type": "a/b", "size_bytes": 3},
     "POST /data/download-url": {"job_id": "{job_id}"},
+    "POST /webhooks": {"name": "walked", "url": "http://127.0.0.1:9/", "events": ["*"]},
+    "PATCH /webhooks/{webhook_id}": {"name": "walked"},
 }
 BODIES = {**below(V1, NATIVE_BODIES), **below(MIDDLEMAN, MIDDLEMAN_BODIES)}
 NATIVE_NO_BODY = {
@@ -113,6 +116,9 @@ NATIVE_NO_BODY = {
 }  # fmt: skip
 MIDDLEMAN_NO_BODY = {
     "POST /jobs/{job_id}/cancel", "POST /jobs/{job_id}/pause", "POST /jobs/{job_id}/resume",
+    "POST /webhooks/{webhook_id}/regenerate-secret", "POST /webhooks/{webhook_id}/test",
+    "POST /webhooks/{webhook_id}/replay",
+    "POST /webhooks/{webhook_id}/deliveries/{delivery_id}/replay",
 }  # fmt: skip
 NO_BODY = {
     *below(V1, dict.fromkeys(NATIVE_NO_BODY)), *below(MIDDLEMAN, dict.fromkeys(MIDDLEMAN_NO_BODY))
@@ -160,6 +166,12 @@ class Walk:
 
 @pytest.fixture(scope="module")
 def walk() -> Iterator[Walk]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(routes_hooks, "TEST_S", 0.0)  # nobody carries anything out here
+        yield from walking()
+
+
+def walking() -> Iterator[Walk]:
     policy = Policy(min_free_bytes=0, sign_up_open=True, cpu_fallback=True)
     with tempfile.TemporaryDirectory() as folder, world(Path(folder), policy, doors=DOORS) as w:
         owner, stranger = w.person("owner"), w.person("stranger")
@@ -180,6 +192,7 @@ def walk() -> Iterator[Walk]:
         theirs = w.client.post(f"{MIDDLEMAN}/jobs", json=body, headers=owner.headers)
         assert theirs.status_code == 201, theirs.text
         key = w.key(owner.principal, prefix="mdlm_").key
+        hook_there, told_there = w.webhook(owner, MIDDLEMAN)
         yield Walk(
             w, owner, stranger,
             w.person("member", "member", home), w.person("viewer", "viewer", home),
@@ -198,7 +211,12 @@ def walk() -> Iterator[Walk]:
                 "token": "nothing",
                 "registry": "ghcr.io",
             },
-            {"job_id": theirs.json()["id"], "key_id": public_id(key.id)},
+            {
+                "job_id": theirs.json()["id"],
+                "key_id": public_id(key.id),
+                "webhook_id": hook_there,
+                "delivery_id": told_there,
+            },
         )  # fmt: skip
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
-from tests.support.deps import World, world
+from tests.support.deps import World, serving, world
 from tests.support.middleman import DOORS, POLICY, ROOT, Api, middleman_world
 
 from trainshed.blobs.roots import GrantedRoots
@@ -70,6 +72,35 @@ def test_lists_by_number_and_status(w: World, api: Api) -> None:
     assert not any(of[s] for s in set(STATUSES) - {"queued", "cancelled", "paused", "running"})
     for params in ({"limit": 0}, {"limit": 101}, {"offset": -1}, {"status": "RUNNING"}, {"x": 1}):
         assert api.refused(api("GET", "/jobs", 400, params=params)) == "invalid_request"
+
+
+def test_who_waits_for_a_job_to_stop_keeps_nobody_from_working(tmp_path: Path) -> None:
+    settings = HttpSettings(rate_limits={}, max_working=4, max_streams=3)
+    with world(tmp_path, POLICY, settings, doors=DOORS) as w, serving(w.app) as url:
+        w.credits(w.admin)
+        w.upload(w.admin, "train.py", b"print(1)")
+        job_id = Api(w, w.admin).job()["id"]
+        w.lease(w.admin, "job_" + job_id.replace("-", ""))
+
+        def cancel(_: int) -> httpx2.Response:
+            while True:
+                headers = {"X-API-Key": w.admin.key}
+                done = httpx2.post(f"{url}{ROOT}/jobs/{job_id}/cancel", headers=headers, timeout=60)
+                if done.status_code != 503:
+                    return done
+
+        with ThreadPoolExecutor(5) as pool:
+            waiting = [pool.submit(cancel, n) for n in range(5)]
+            # Beyond the caller's streams nobody is waited for; the rest hold no place for work.
+            until = time.monotonic() + 30
+            while sum(one.done() for one in waiting) < 2 and time.monotonic() < until:
+                time.sleep(0.05)
+            found = [httpx2.get(f"{url}/v1/credits", headers=w.admin.headers) for _ in range(5)]
+            still = [one for one in waiting if not one.done()]
+            w.clock.advance(60)
+            assert len(still) == 3
+            assert [one.status_code for one in found] == [200] * 5
+            assert {one.result().status_code for one in waiting} == {200}
 
 
 STATUSES = (

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import logging
+import re
 from typing import Any
 
 import pytest
@@ -52,6 +55,11 @@ def test_the_front_page_speaks_both_languages(w: World) -> None:
     assert page.headers["content-type"].startswith("text/html")
     assert "<script" not in page.text
     assert "/v1/openapi.json" in page.text
+    style = re.findall("<style>(.*?)</style>", page.text)
+    digest = base64.b64encode(hashlib.sha256(style[0].encode()).digest()).decode()
+    assert f"style-src 'sha256-{digest}'" in page.headers["content-security-policy"]
+    for path in re.findall('href="(/[^"]*)"', page.text):
+        assert w.client.get(path).status_code == 200, path
 
 
 def crawl(w: World, headers: dict[str, str], ids: dict[str, str]) -> str:

@@ -145,3 +145,30 @@ def test_many_pending_cost_one_probe_each(store: Store) -> None:
         hook(store, one)
         store.write(lambda tx, o=one: tx.deliveries.add([way(n, o) for n in range(1, 50)]))  # type: ignore[misc]
     assert store.read(lambda tx: tx.deliveries.waiting(NOW + timedelta(days=1))) == ids
+
+
+def test_a_backlog_is_bounded_and_says_so(store: Store) -> None:
+    """Dead ones go first, then the oldest; what arrived does not count."""
+    account(store)
+    hook(store)
+    other = "whk_" + "2" * 32
+    hook(store, other)
+    store.write(lambda tx: tx.deliveries.add([way(n) for n in range(1, 13)]))
+    store.write(lambda tx: tx.deliveries.add([way(n, other) for n in range(1, 6)]))
+    for found in claim(store, 100, 200, 2):
+        store.write(lambda tx, f=found: tx.deliveries.settle(rules.succeeded(f, at(101))))
+    last = way(12)
+    dead = replace(last, state=DeliveryState.DEAD, done_at=at(102))
+    store.write(lambda tx: tx.deliveries.claim(HOOK, at(100), at(200), 100))
+    store.write(lambda tx: tx.deliveries.settle(replace(dead, tries=1)))
+    trim = lambda most: store.write(lambda tx: tx.deliveries.trim(most, 3))  # noqa: E731
+    assert [trim(5), trim(5), trim(5)] == [3, 2, 0]
+    left = store.read(lambda tx: tx.deliveries.page(HOOK, "pending", None, 100))
+    assert [one.seq for one in left] == [11, 10, 9, 8, 7]
+    assert store.read(lambda tx: tx.deliveries.page(HOOK, "dead", None, 100)) == []
+    assert store.read(lambda tx: tx.deliveries.count(HOOK)) == 7
+    assert store.read(lambda tx: tx.deliveries.get_subscription(HOOK)).dropped == 5
+    assert store.read(lambda tx: tx.deliveries.get_subscription(other)).dropped == 0
+    rows = store.read(lambda tx: tx.deliveries.page(HOOK, None, None, 2, 1))
+    assert [one.seq for one in rows] == [10, 9]
+    assert store.verify() == []

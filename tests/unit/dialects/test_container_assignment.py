@@ -51,6 +51,10 @@ def test_a_later_attempt_gets_the_digest_of_the_first() -> None:
     assert (found["digest"], found["name"], found["engine"]) == (DIGEST, "ghcr.io/a/b", "docker")
     assert container(f"ghcr.io/a/b@{DIGEST}", policy)["digest"] == DIGEST
     assert container("ghcr.io/a/b:1", policy)["digest"] == ""
+    # Only what an earlier Attempt ran needs no further look at the registry.
+    again = container("ghcr.io/a/b:1", policy, image_digest=DIGEST, n_people=2)
+    assert again["pull"] == "missing"
+    assert container(f"ghcr.io/a/b@{DIGEST}", policy, n_people=2)["pull"] == "always"
 
 
 @pytest.mark.parametrize("said", [None, "", 5, "sha256:1", "sha256:" + "B" * 64, DIGEST + "\n"])

@@ -47,7 +47,7 @@ def event(kind: str = "job.failed", account: str = "acc_a", job: str = "job_1") 
 )
 def test_wants(change: dict[str, object], kind: str, dialect: str | None, wanted: bool) -> None:
     one = replace(ONE, **change)  # type: ignore[arg-type]
-    assert rules.wants(one, event(kind), dialect) is wanted
+    assert rules.wants(one, event(kind), kind, dialect) is wanted
 
 
 def test_patterns_must_match_something() -> None:

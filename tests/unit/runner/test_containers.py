@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from trainshed.runner import images
+from trainshed.runner import containers, images
 from trainshed.runner.images import find_engine, last_line
 from trainshed.runner.launch import StartFailed
 from trainshed.runner.sandboxes import container, docker, podman
@@ -135,3 +135,19 @@ def test_pull_errors(why: str, cause: str, words: str) -> None:
     error = images._explained("r.io/x/y:1", why)
     assert error.cause == cause
     assert words in str(error)
+
+
+@pytest.mark.parametrize("ours", ["/user.slice/shed.service", "/user.slice/shed.service/inner"])
+def test_a_container_without_a_group_of_its_own_is_not_killed_by_ours(
+    monkeypatch: pytest.MonkeyPatch, ours: str
+) -> None:
+    """Rootless engines may make none: to kill by it would end the server with the job."""
+    theirs = "/user.slice/shed.service"
+    monkeypatch.setattr(
+        containers, "read_text", lambda p: f"0::{ours if 'self' in p else theirs}\n"
+    )
+    assert containers.group_of(7, {"memory_bytes": 1 << 40}).unified is None
+    theirs += "/libpod-1"
+    found = containers.group_of(7, {})
+    assert found.unified is not None
+    assert found.unified.endswith(theirs)

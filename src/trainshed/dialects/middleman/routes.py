@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trainshed.dialects.middleman import routes_account, routes_jobs
+from trainshed.dialects.middleman import routes_account, routes_hooks, routes_jobs
 from trainshed.dialects.middleman.errors import DESCRIPTION, render
 from trainshed.dialects.middleman.parameters import claims
 from trainshed.http.guards import Alias, Door
@@ -16,7 +16,7 @@ def door() -> Door:
     return Door(
         "middleman",
         PREFIX,
-        (*routes_jobs.ROUTES, *routes_account.ROUTES),
+        (*routes_jobs.ROUTES, *routes_account.ROUTES, *routes_hooks.ROUTES),
         "Middleman",
         render,
         f"{PREFIX}/openapi.json",

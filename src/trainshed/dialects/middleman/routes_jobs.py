@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -11,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from trainshed.dialects.middleman import schema, translate
 from trainshed.dialects.middleman.parameters import Closed, JobRef, Limit, Offset
 from trainshed.domain.environment import Environment
-from trainshed.domain.errors import IllegalTransition, InvalidInput, NotFound
+from trainshed.domain.errors import IllegalTransition, InvalidInput, NotFound, RateLimited
 from trainshed.domain.states import JobState, Reason
 from trainshed.http.guards import READ, WRITE, Route
 from trainshed.http.hall import Call, Called
@@ -144,15 +145,25 @@ def resume_job(call: Called, job_id: JobRef, closed: Closed) -> schema.Job:
 
 
 async def _until(call: Call, job_id: str, states: tuple[JobState, ...]) -> JobView:
-    """Return the job once it is in one of ``states`` or has ended, else as it is after a while."""
-    deps = call.deps
+    """Return the job once it is in one of ``states`` or has ended, else as it is after a while.
+
+    Who waits holds no place for work, and one of the caller's streams; without one it is not
+    waited for.
+    """
+    deps, who = call.deps, call.principal
     until = deps.clock.monotonic() + STOP_S
-    while True:
-        view = await run_in_threadpool(queries.get_job, deps, call.principal, job_id)
-        left = until - deps.clock.monotonic()
-        if view.job.terminal or view.job.state in states or left <= 0:
-            return view
-        await deps.bus.wait("events", min(left, LOOK_S))
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(call.hall.streams.slot(who.id))
+        except RateLimited:
+            until = 0.0
+        while True:
+            view = await run_in_threadpool(queries.get_job, deps, who, job_id)
+            left = until - deps.clock.monotonic()
+            if view.job.terminal or view.job.state in states or left <= 0:
+                return view
+            with call.hall.admission.resting():
+                await deps.bus.wait("events", min(left, LOOK_S))
 
 
 def read_logs(

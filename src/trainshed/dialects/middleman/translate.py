@@ -96,16 +96,17 @@ def public_id(object_id: str) -> str:
     return f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}"
 
 
-def id_prefix(kind: str, text: str) -> str:
-    """Return the core's id, or how it begins, of a UUID or at least 8 digits of it.
+def id_prefix(kind: str, text: str, before: str | None = None) -> str:
+    """Return the core's id, or how it begins, of a UUID or at least 8 digits of it; ``before`` is
+    what the core's id begins with, if not ``kind``.
 
     Raises:
         NotFound: it is none, and so names nothing.
     """
-    digits = text.strip().lower().removeprefix(f"{kind}_").replace("-", "")
+    digits = text.strip().lower().removeprefix(f"{before or kind}_").replace("-", "")
     if not _ID.match(digits):
         raise NotFound(f"There is no {kind} with that id.")
-    return f"{kind}_{digits}"
+    return f"{before or kind}_{digits}"
 
 
 def gpu_of(body: schema.JobBody) -> schema.Gpu:

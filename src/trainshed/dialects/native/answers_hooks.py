@@ -20,7 +20,9 @@ class EventKind(BaseModel):
 
 
 class Webhook(BaseModel):
-    """Where events are POSTed to. ``health``: active, failing or inactive."""
+    """Where events are POSTed to. ``health``: active, failing or inactive; ``dropped``: deliveries
+    that the limit of its backlog removed; ``dialect``: whose words ``events`` are.
+    """
 
     id: str
     name: str
@@ -29,6 +31,8 @@ class Webhook(BaseModel):
     active: bool
     health: str
     failing_since: datetime | None
+    dropped: int
+    dialect: str
     job_id: str | None
     created_at: datetime
 
@@ -50,6 +54,7 @@ class Channel(BaseModel):
     active: bool
     health: str
     failing_since: datetime | None
+    dropped: int
     job_id: str | None
     created_at: datetime
 
@@ -90,6 +95,8 @@ def to_webhook(view: SubscriptionView) -> Webhook:
         active=one.active,
         health=view.health,
         failing_since=one.failing_since,
+        dropped=one.dropped,
+        dialect=one.dialect,
         job_id=one.job_id,
         created_at=one.created_at,
     )
@@ -112,6 +119,7 @@ def to_channel(view: SubscriptionView) -> Channel:
         active=one.active,
         health=view.health,
         failing_since=one.failing_since,
+        dropped=one.dropped,
         job_id=one.job_id,
         created_at=one.created_at,
     )

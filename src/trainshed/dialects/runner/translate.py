@@ -122,6 +122,8 @@ def _container(work: Work, policy: Policy) -> dict[str, Any]:
         return {}
     image = parse_image(environment.value)
     pull = "always" if policy.image_pull == "missing" and work.n_people > 1 else policy.image_pull
+    if work.image_digest and pull == "always":
+        pull = "missing"  # an earlier Attempt was given it; a digest that a user wrote is no proof
     return {
         "name": image.name,
         "reference": image.reference,

@@ -22,6 +22,7 @@ from trainshed.store.mapping import (
     moment_or_none,
 )
 from trainshed.store.tables import deliveries, subscriptions
+from trainshed.store.tables.deliveries import UNDONE
 
 _INSERT = sql.insert(subscriptions)
 _SAVE = sql.update(
@@ -29,6 +30,17 @@ _SAVE = sql.update(
 )
 _ADD = sql.insert(deliveries, tail="ON CONFLICT DO NOTHING")
 _LISTEN = sql.select(subscriptions, "WHERE active = 1 AND (account_id IS NULL OR ")
+#: Both are walks of ``ix_deliveries_undone``.
+_FULL = (
+    f"SELECT subscription_id, COUNT(*) FROM deliveries WHERE {UNDONE}"  # noqa: S608  constants only
+    " GROUP BY subscription_id HAVING COUNT(*) > ?"
+)
+_TRIM = (
+    "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries"  # noqa: S608  constants only
+    f" WHERE subscription_id = ? AND {UNDONE}"
+    " ORDER BY CASE state WHEN 'dead' THEN 0 ELSE 1 END, created_at, id LIMIT ?)"
+)
+_DROPPED = "UPDATE subscriptions SET dropped = COALESCE(dropped, 0) + ? WHERE id = ?"
 _strings = msgspec.json.Decoder(tuple[str, ...])
 
 
@@ -134,7 +146,12 @@ class SqlDeliveries:
         )
 
     def page(
-        self, subscription_id: str, state: str | None, after: After | None, limit: int
+        self,
+        subscription_id: str,
+        state: str | None,
+        after: After | None,
+        limit: int,
+        offset: int = 0,
     ) -> list[Delivery]:
         """Newest first."""
         terms, values = ["subscription_id = ?"], [subscription_id]
@@ -144,10 +161,23 @@ class SqlDeliveries:
         if after is not None:
             terms.append("(created_at, id) < (?, ?)")
             values += [micros(after.created_at), after.id]  # type: ignore[list-item]
-        tail = f"WHERE {' AND '.join(terms)} ORDER BY created_at DESC, id DESC LIMIT ?"
-        return [
-            _delivery(r) for r in self._link.all(sql.select(deliveries, tail), (*values, limit))
-        ]
+        tail = f"WHERE {' AND '.join(terms)} ORDER BY created_at DESC, id DESC LIMIT ? OFFSET ?"
+        query = sql.select(deliveries, tail)
+        return [_delivery(r) for r in self._link.all(query, (*values, limit, offset))]
+
+    def count(self, subscription_id: str) -> int:
+        """All of a Subscription."""
+        query = "SELECT COUNT(*) FROM deliveries WHERE subscription_id = ?"
+        return int(self._link.scalar(query, (subscription_id,)) or 0)
+
+    def trim(self, most: int, limit: int) -> int:
+        """Keep the newest that did not arrive; count what is removed."""
+        removed = 0
+        for id_, n in self._link.all(_FULL, (most,)):
+            gone = self._link.run(_TRIM, (id_, min(n - most, limit)))
+            self._link.run(_DROPPED, (gone, id_))
+            removed += gone
+        return removed
 
     def purge(self, before: datetime) -> int:
         """Drop what arrived long ago; dead ones stay."""
@@ -160,19 +190,19 @@ def _subscription_row(one: Subscription) -> Row:
     return (
         one.id, one.account_id, one.channel, clean(one.name), json_text(one.events),
         micros(one.created_at), one.sealed, int(one.active), one.since_seq, one.job_id,
-        one.job_dialect, one.dialect, micros_or_none(one.failing_since),
+        one.job_dialect, one.dialect, micros_or_none(one.failing_since), one.dropped,
     )  # fmt: skip
 
 
 def _subscription(row: Row) -> Subscription:
     (
         id_, account_id, channel, name, events, created_at, sealed, active, since_seq, job_id,
-        job_dialect, dialect, failing_since,
+        job_dialect, dialect, failing_since, dropped,
     ) = row  # fmt: skip
     return Subscription(
         id_, account_id, channel, name, _strings.decode(events), moment(created_at),
         bytes(sealed), bool(active), since_seq, job_id, job_dialect, dialect,
-        moment_or_none(failing_since),
+        moment_or_none(failing_since), dropped or 0,
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from sqlalchemy import text as sql
 from trainshed.store.tables.base import blob, metadata, number, text
 
 PENDING = "state = 'pending'"
+UNDONE = "state <> 'delivered'"
 
 subscriptions = Table(
     "subscriptions",
@@ -25,6 +26,7 @@ subscriptions = Table(
     text("job_dialect", null=True),
     text("dialect"),
     number("failing_since", null=True),
+    number("dropped", null=True),
 )
 Index("ix_subscriptions_account", subscriptions.c.account_id, subscriptions.c.created_at)
 
@@ -49,6 +51,7 @@ deliveries = Table(
     number("took_ms", null=True),
 )
 _PENDING = sql(PENDING)
+_UNDONE = sql(UNDONE)
 _DONE = sql("state = 'delivered'")
 Index(
     "ix_deliveries_due", deliveries.c.subscription_id, deliveries.c.next_at, deliveries.c.id,
@@ -60,4 +63,8 @@ Index(
 )  # fmt: skip
 Index(
     "ix_deliveries_done", deliveries.c.done_at, sqlite_where=_DONE, postgresql_where=_DONE
+)  # fmt: skip
+Index(
+    "ix_deliveries_undone", deliveries.c.subscription_id,
+    sqlite_where=_UNDONE, postgresql_where=_UNDONE,
 )  # fmt: skip

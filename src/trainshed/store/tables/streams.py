@@ -43,6 +43,7 @@ sealed_parts = Table(
     text("md5"),
     text("sha256"),
     number("size_bytes"),
+    blob("marks", null=True),
 )
 Index("ix_sealed_parts_account", sealed_parts.c.account_id)
 

@@ -17,7 +17,7 @@ from trainshed_client.cli.context import (
     open_client,
 )
 from trainshed_client.cli.lazy import INTERRUPTED
-from trainshed_client.cli.run import resource_options, spec
+from trainshed_client.cli.run import name_option, resource_options, spec
 
 _STREAMS = ("stdout", "stderr", "system")
 
@@ -195,6 +195,7 @@ def receipt(job: str, as_json: bool) -> None:
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
+@name_option
 @resource_options
 @json_option
 @click.argument("command", nargs=-1, required=True)

@@ -81,6 +81,14 @@ def finite(ctx: click.Context, param: click.Parameter, value: float | None) -> f
     return value
 
 
+def text(ctx: click.Context, param: click.Parameter, value: Any) -> str | None:
+    """Return what is in an open file."""
+    try:
+        return None if value is None else str(value.read())
+    except ValueError as error:
+        raise click.BadParameter(f"{value.name!r} is not UTF-8 text.") from error
+
+
 def resource_options(function: F) -> F:
     """Add the options that become members of the JobSpec; see ``spec``."""
     options = (
@@ -94,7 +102,14 @@ def resource_options(function: F) -> F:
             help="Processor cores.",
         ),
         click.option("--memory", type=Amount("SIZE", _SIZES), help="Memory, such as 4G."),
-        click.option("--name", help="Name of the job; the folder's if absent."),
+        click.option("--image", help="Container image to run in."),
+        click.option(
+            "--requirements",
+            type=click.File(encoding="utf-8"),
+            callback=text,
+            metavar="FILE",
+            help="Packages to run with: a requirements file.",
+        ),
         click.option(
             "--env", "-e", multiple=True, callback=env_pairs, metavar="K=V", help="Repeatable."
         ),
@@ -107,16 +122,27 @@ def resource_options(function: F) -> F:
     return function
 
 
+def name_option(function: F) -> F:
+    """Add ``--name``, for commands that take the name from nowhere else."""
+    return click.option("--name", help="Name of the job; the folder's if absent.")(function)
+
+
+def upload_options(function: F) -> F:
+    """Add the options that say which folder goes with the job; see ``inputs``."""
+    function = click.option("--no-upload", is_flag=True, help="Upload nothing.")(function)
+    return click.option(
+        "--upload",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        default=".",
+        metavar="DIR",
+        help="Folder to upload; this one if absent. See .trainshedignore.",
+    )(function)
+
+
 @click.command(context_settings={"allow_interspersed_args": False})
+@name_option
 @resource_options
-@click.option(
-    "--upload",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    default=".",
-    metavar="DIR",
-    help="Folder to upload; this one if absent. See .trainshedignore.",
-)
-@click.option("--no-upload", is_flag=True, help="Upload nothing.")
+@upload_options
 @click.option("--detach", "-d", is_flag=True, help="Do not follow the logs.")
 @json_option
 @yes_option
@@ -146,9 +172,8 @@ def run(ctx: click.Context, /, **given: Any) -> None:
 
 async def _run(given: dict[str, Any], submitted: list[str]) -> int:
     async with async_client() as client:
-        await _check(client, given)
-        inputs = () if given["no_upload"] else await _upload(client, given)
-        job = await client.jobs.create(given["command"], inputs=inputs, **spec(given))
+        sent = await inputs(client, given)
+        job = await client.jobs.create(given["command"], inputs=sent, **spec(given))
         submitted.append(job.id)
         if given["detach"]:
             echo_json(job) if given["as_json"] else click.echo(job.id)
@@ -157,8 +182,11 @@ async def _run(given: dict[str, Any], submitted: list[str]) -> int:
         return await _follow(client, job, given["as_json"])
 
 
-async def _check(client: AsyncClient, given: dict[str, Any]) -> None:
-    """Have the server refuse what it must before anything is sent; say what it will reserve."""
+async def inputs(client: AsyncClient, given: dict[str, Any]) -> tuple[dict[str, Any], ...]:
+    """Upload the folder and return it as a job's inputs.
+
+    The server first refuses what it must, and says what a job will reserve.
+    """
     plan = await client.jobs.plan(given["command"], **spec(given))
     from trainshed_client.cli.render import credits
     from trainshed_client.cli.safe_text import plain
@@ -166,10 +194,13 @@ async def _check(client: AsyncClient, given: dict[str, Any]) -> None:
     click.echo(f"reserves at most {credits(plan.hold_ucredits)} credits ({plan.pool})", err=True)
     for note in plan.notes:
         click.echo(plain(note), err=True)
+    return () if given["no_upload"] else await _upload(client, given)
 
 
 def spec(given: dict[str, Any]) -> dict[str, Any]:
-    """Return the JobSpec members that the options ask for."""
+    """Return the JobSpec members that the options ask for; None for those they leave alone."""
+    if given["image"] and given["requirements"] is not None:
+        raise click.UsageError("--requirements needs the server's own Python: leave out --image.")
     resources: dict[str, Any] = {}
     if given["gpu"]:
         resources |= {"gpu_type": given["gpu"][0], "gpus": given["gpu"][1]}
@@ -182,11 +213,18 @@ def spec(given: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": given["name"] or given.get("upload", Path()).resolve().name or "job",
         "env": given["env"] or None,
+        "environment": _environment(given["image"], given["requirements"]),
         "resources": resources or None,
         "max_runtime_s": given["max_runtime"],
         "retry": {"max_retries": retries} if retries is not None else None,
         "priority": given["priority"],
     }
+
+
+def _environment(image: str | None, requirements: str | None) -> dict[str, str] | None:
+    if image:
+        return {"kind": "image", "value": image}
+    return None if requirements is None else {"kind": "requirements", "value": requirements}
 
 
 async def _upload(client: AsyncClient, given: dict[str, Any]) -> tuple[dict[str, Any], ...]:

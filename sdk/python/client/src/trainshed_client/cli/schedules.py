@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from trainshed_client.cli.context import (
+    async_client,
     confirm,
     echo_json,
     json_option,
     open_client,
     yes_option,
 )
+from trainshed_client.cli.run import inputs, resource_options, spec, upload_options
 from trainshed_client.cli.safe_text import plain
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from trainshed_client.api.schedules import Schedule
     from trainshed_client.sync import Client
 
@@ -53,37 +59,34 @@ def list_(limit: int, as_json: bool) -> None:
     render.show(render.table(heads, rows))
 
 
-@schedules.command(context_settings={"ignore_unknown_options": True})
+@schedules.command()
 @click.argument("name")
-@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.argument("command", nargs=-1, required=True)
 @click.option("--cron", required=True, help="'minute hour day month weekday', e.g. '0 2 * * *'.")
 @click.option("--zone", help="Time zone; UTC unless given.")
 @click.option("--catch-up", type=click.Choice(["one", "skip", "all"]), help="Of missed fires.")
 @click.option("--overlap", type=click.Choice(["skip", "queue", "allow"]))
-@click.option("--gpus", type=click.IntRange(0), default=0)
-@click.option("--gpu-type", help="Such as a100.")
-@click.option("--max-runtime-s", type=click.IntRange(1))
-@click.option("--max-retries", type=click.IntRange(0, 100), default=0)
+@resource_options
+@upload_options
 @json_option
-def create(
-    name: str,
-    command: tuple[str, ...],
-    cron: str,
-    gpus: int,
-    gpu_type: str | None,
-    max_runtime_s: int | None,
-    max_retries: int,
-    as_json: bool,
-    **given: Any,
-) -> None:
-    """Make schedule NAME that runs COMMAND (after --) each time."""
-    job: dict[str, Any] = {"command": [*command], "retry": {"max_retries": max_retries}}
-    if gpus or gpu_type:
-        job["resources"] = {"gpus": max(gpus, 1), "gpu_type": gpu_type}
-    if max_runtime_s:
-        job["max_runtime_s"] = max_runtime_s
-    with open_client() as client:
-        _tell(client.schedules.create(name, cron, job, **given), as_json)
+@yes_option
+def create(**given: Any) -> None:
+    """Make schedule NAME that runs COMMAND each time, with this folder as it is now.
+
+    Put -- before COMMAND.
+    """
+    _tell(asyncio.run(_create(given)), given["as_json"])
+
+
+async def _create(given: dict[str, Any]) -> Schedule:
+    cron, zone = given["cron"], given["zone"]
+    async with async_client() as client:
+        await client.schedules.preview(cron, zone=zone)  # refused before anything is sent
+        sent = await inputs(client, given)
+        job = {k: v for k, v in spec(given).items() if v is not None}
+        job |= {"command": [*given["command"]], "inputs": [*sent]}
+        policies = {"catch_up": given["catch_up"], "overlap": given["overlap"]}
+        return await client.schedules.create(given["name"], cron, job, zone=zone, **policies)
 
 
 @schedules.command()
@@ -103,9 +106,9 @@ def show(schedule: str, as_json: bool) -> None:
     _tell(one, False)
     click.echo(f"runs     {plain(' '.join(one.job.get('command', [])))}")
     for due in times:
-        click.echo(f"next     {due.isoformat()}")
+        click.echo(f"next     {in_zone(due, one.zone)}")
     rows = (
-        (f.due_at.isoformat(), f.kind, f.state, f.job_id or f.message, f"{f.late_s:.1f} s")
+        (in_zone(f.due_at, one.zone), f.kind, f.state, f.job_id or f.message, f"{f.late_s:.1f} s")
         for f in fires
     )
     render.show(render.table(("due", "kind", "came", "job or reason", "late"), rows))
@@ -164,7 +167,18 @@ def preview(cron: str, zone: str | None, as_json: bool) -> None:
         echo_json({"items": [due.isoformat() for due in found]})
         return
     for due in found:
-        click.echo(due.isoformat())
+        click.echo(in_zone(due, zone or "UTC"))
+
+
+def in_zone(due: datetime | None, zone: str) -> str:
+    """Return a time as the clocks of a schedule's zone show it; UTC if it is not known here."""
+    from zoneinfo import ZoneInfo
+
+    if due is None:
+        return "never"
+    with contextlib.suppress(LookupError, ValueError, OSError):
+        due = due.astimezone(ZoneInfo(zone))
+    return due.isoformat(sep=" ")
 
 
 def fires_raw(found: Any) -> list[dict[str, Any]]:
@@ -197,7 +211,7 @@ def _tell(one: Schedule, as_json: bool) -> None:
     if as_json:
         echo_json(one)
         return
-    due = "paused" if one.paused_at else one.next_due.isoformat() if one.next_due else "never"
+    due = "paused" if one.paused_at else in_zone(one.next_due, one.zone)
     click.echo(f"schedule {plain(one.id)} {plain(one.name)}")
     click.echo(f"cron     {plain(one.cron)} ({plain(one.zone)}), next {due}")
     last = one.last_error or (f"{one.last_job_id} {one.last_job_state}" if one.last_job_id else "")

@@ -59,7 +59,9 @@ class Webhooks(Family):
         return value(self._post(at("/webhooks", webhook_id, "regenerate-secret")), "secret", str)
 
     def test_webhook(self, webhook_id: str) -> dict[str, Any]:
-        """Send an event for practice and return the delivery."""
+        """Send an event for practice and return the delivery: how it went, if the server knows that
+        within seconds.
+        """
         return mapping(self._post(at("/webhooks", webhook_id, "test")))
 
     def get_webhook_deliveries(
@@ -68,6 +70,19 @@ class Webhooks(Family):
         """Return a page of deliveries, newest first, and how many there are in all."""
         path = at("/webhooks", webhook_id, "deliveries")
         return paged(self._get(path, limit=limit, offset=offset))
+
+    def replay_webhook_delivery(self, webhook_id: str, delivery_id: str) -> dict[str, Any]:
+        """Send a delivery again under its own id, and return it.
+
+        Raises:
+            ConflictError: it is still being tried.
+        """
+        path = at("/webhooks", webhook_id, "deliveries", delivery_id, "replay")
+        return mapping(self._post(path))
+
+    def replay_webhook(self, webhook_id: str) -> int:
+        """Send every delivery again that was given up; return how many."""
+        return value(self._post(at("/webhooks", webhook_id, "replay")), "replayed", int)
 
     def get_webhook_events(self) -> list[Any]:
         """Return the events there are, as the server describes them."""

@@ -98,6 +98,33 @@ def deliveries(webhook_id: str, limit: int, offset: int, as_json: bool) -> None:
 
 
 @webhooks.command()
+@click.argument("webhook_id")
+@click.argument("delivery_id", required=False)
+@json_option
+def replay(webhook_id: str, delivery_id: str | None, as_json: bool) -> None:
+    """Send a delivery again, or without DELIVERY_ID all that were given up."""
+    with open_client() as client:
+        if delivery_id is None:
+            n = client.replay_webhook(webhook_id)
+        else:
+            client.replay_webhook_delivery(webhook_id, delivery_id)
+            n = 1
+    echo_json({"replayed": n}) if as_json else click.echo(f"{n:,} sent again")
+
+
+@webhooks.command("regenerate-secret")
+@click.argument("webhook_id")
+@json_option
+@yes_option
+def regenerate_secret(webhook_id: str, as_json: bool, yes: bool) -> None:
+    """Give a webhook a new secret. It is printed this once, alone on stdout."""
+    confirm(f"Give {plain(webhook_id)} a new secret?", yes)
+    with open_client() as client:
+        secret = client.regenerate_webhook_secret(webhook_id)
+    echo_json({"secret": secret}) if as_json else click.echo(plain(secret))
+
+
+@webhooks.command()
 @json_option
 def events(as_json: bool) -> None:
     """List the events there are."""
