@@ -61,8 +61,8 @@ def test_a_job_reads_nothing_of_the_server(server: Server, api: Api) -> None:
     names = set(found["env"])
     allowed = {
         "HOME", "TMPDIR", "PATH", "PYTHONPATH", "PYTHONUNBUFFERED", "LANG", "PWD", "JOB_ID",
-        "CHECKPOINT_DIR", "CUDA_VISIBLE_DEVICES", "LC_CTYPE", "LC_ALL", "USER", "LOGNAME", "SHELL",
-        "VIRTUAL_ENV", "OMP_NUM_THREADS", "PYTHONDONTWRITEBYTECODE",
+        "CHECKPOINT_DIR", "OUTPUT_DIR", "CUDA_VISIBLE_DEVICES", "LC_CTYPE", "LC_ALL", "USER",
+        "LOGNAME", "SHELL", "VIRTUAL_ENV", "OMP_NUM_THREADS", "PYTHONDONTWRITEBYTECODE",
     }  # fmt: skip
     assert {n for n in names if not n.startswith("TRAINSHED_")} <= allowed
     assert not [f for f in found["fds"].values() if "socket:" in f or "trainshed.db" in f]

@@ -212,6 +212,7 @@ def test_every_curl_block_answers_as_documented(open_server: Server) -> None:
     retry = f"curl -X POST http://localhost:8000/jobs/{one}/retry"
     assert curl(open_server, retry)[0] == 409
     with httpx2.Client(base_url=open_server.url) as http:
+        assert http.put(f"/jobs/{one}", json={"max_retries": 0}).status_code == 200
         assert http.post(f"/jobs/{one}/run-now").status_code == 200
         until(http, one, "failed")
         status, again = curl(open_server, retry)

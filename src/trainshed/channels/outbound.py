@@ -8,6 +8,7 @@ environment is used, no more than 64 KiB is read, and all of it takes at most 10
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import socket
 import ssl
@@ -137,10 +138,7 @@ class GuardedHttp:
         """Return the URL without fragment; see ``Outbound.check``."""
         parts = _parts(url)
         host, port = parts.hostname or "", _port(parts)
-        try:
-            literal = str(ip_address(host))
-        except ValueError:
-            literal = ""
+        literal = _literal(host)
         if literal and not allowed(self._rules, host, port, literal, own_addresses()):
             raise InvalidInput(
                 "url: this address is not allowed; it must be public and on a usual port, unless"
@@ -209,6 +207,20 @@ def retry_after_s(answer: Answer) -> float:
 def text_of(answer: Answer) -> str:
     """Return the body as text."""
     return answer.body.decode("utf-8", "replace")
+
+
+def _literal(host: str) -> str:
+    """Return the address that a host spells out, in every form that a resolver takes without
+    asking anyone (0x7f000001, 127.1, localhost); "" for a name.
+    """
+    name = host.lower().rstrip(".")
+    if name == "localhost" or name.endswith(".localhost"):
+        return "127.0.0.1"
+    with contextlib.suppress(ValueError):
+        return str(ip_address(name))
+    with contextlib.suppress(OSError):
+        return socket.inet_ntoa(socket.inet_aton(name))
+    return ""
 
 
 def _parts(url: object) -> SplitResult:

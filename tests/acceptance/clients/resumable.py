@@ -1,6 +1,6 @@
 """An MLP on digits, in epochs, that saves model, optimiser and random state after each: however
-often it is interrupted, the weights come out the same. It knows Middleman's variables and no module of
-the platform.
+often it is interrupted, the weights come out the same. It knows Middleman's variables and no
+module of the platform.
 """
 
 from __future__ import annotations
