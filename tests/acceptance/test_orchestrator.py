@@ -400,5 +400,7 @@ def test_open_mode_is_off_behind_a_proxy_that_settings_tell_of(tmp_path: Path, n
     with running(tmp_path / "data", **{name: values.get(name[10:], "1")}) as server:
         answer = httpx2.get(f"{server.url}/jobs")
         assert (answer.status_code, answer.json()["error_type"]) == (401, "AuthenticationError")
-        known = httpx2.get(f"{server.url}/jobs", headers={"X-API-Key": server.credentials["api_key"]})
+        known = httpx2.get(
+            f"{server.url}/jobs", headers={"X-API-Key": server.credentials["api_key"]}
+        )
         assert known.status_code == 200

@@ -85,9 +85,7 @@ def test_who_waits_for_a_job_to_stop_keeps_nobody_from_working(tmp_path: Path) -
         def cancel(_: int) -> httpx2.Response:
             while True:
                 headers = {"X-API-Key": w.admin.key}
-                done = httpx2.post(
-                    f"{url}{ROOT}/jobs/{job_id}/cancel", headers=headers, timeout=60
-                )
+                done = httpx2.post(f"{url}{ROOT}/jobs/{job_id}/cancel", headers=headers, timeout=60)
                 if done.status_code != 503:
                     return done
 
