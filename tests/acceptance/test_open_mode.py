@@ -1,4 +1,4 @@
-"""When a server is open on loopback, and when its settings close it (D15)."""
+"""Open mode as the settings of a real server have it."""
 
 from __future__ import annotations
 

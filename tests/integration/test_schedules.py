@@ -218,16 +218,6 @@ def test_a_key_that_ended_stops_what_it_scheduled(shed: Shed, ended: str) -> Non
     assert shed.fires(one)[0].state is FireState.FIRED
 
 
-def test_who_became_a_viewer_schedules_no_more(shed: Shed) -> None:
-    one = shed.create()
-    user_id = shed.owner.user_id or ""
-    shed.deps.store.write(
-        lambda tx: tx.people.save_user(replace(tx.people.get_user(user_id), role="viewer"))
-    )
-    shed.tick(60)
-    assert shed.fires(one)[0].state is FireState.FAILED
-
-
 def test_run_now_and_retry(shed: Shed) -> None:
     one = shed.create(cron="0 0 1 1 *")
     with pytest.raises(Conflict):

@@ -4,10 +4,14 @@ outside.
 
 from __future__ import annotations
 
+import gzip
+import lzma
 import os
 import stat
+import struct
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
@@ -58,10 +62,17 @@ def unpack(archive: str, target: str, uid: int | None) -> None:
             return
         with tarfile.open(archive) as source_tar:
             _tar(source_tar, target, uid, budget)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+    except _DAMAGED as error:
         raise BadArchive(f"it is no zip or tar that can be read ({error}).") from error
     except RuntimeError as error:
         raise BadArchive("it is encrypted.") from error
+
+
+#: What the readers raise of damaged content; some of it only on the way.
+_DAMAGED = (
+    tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError,
+    struct.error, EOFError, NotImplementedError, ValueError,
+)  # fmt: skip
 
 
 def _zip(source: zipfile.ZipFile, target: str, uid: int | None, budget: _Budget) -> None:

@@ -15,10 +15,9 @@ from tests.support.deps import BASE, NO_LIMITS, World, world
 from trainshed.dialects.native import door as native_door
 from trainshed.dialects.orchestrator import translate
 from trainshed.dialects.orchestrator.routes import door as orchestrator_door
-from trainshed.domain.errors import Unavailable
 from trainshed.domain.states import AttemptState, Reason
 from trainshed.http.guards import Kind
-from trainshed.http.hall import ADDRESS, STANDARD, HttpSettings
+from trainshed.http.hall import HttpSettings
 from trainshed.ports.deps import Environments, Policy
 from trainshed.ports.schedules import ScheduleFilter
 from trainshed.usecases import accounts, local
@@ -344,39 +343,6 @@ def test_both_addresses_are_the_same_door(http: TestClient) -> None:
     responses = document["paths"]["/jobs"]["post"]["responses"]
     assert set(responses) == {"201", "default"}
     assert "application/json" in responses["default"]["content"]
-
-
-def test_health_asks_the_database_once_a_second_however_many_ask(
-    w: World, http: TestClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nothing limits or counts who asks: it may cost next to nothing."""
-    read, reads = w.deps.store.read, []
-    w.clock.advance(5)
-
-    def counted(fn: Any) -> Any:
-        reads.append(fn)
-        return read(fn)
-
-    monkeypatch.setattr(w.deps.store, "read", counted)
-    answers = [http.get("/health").json() for _ in range(20)]
-    assert {a["status"] for a in answers} == {"healthy"}
-    assert len(reads) == 1
-
-    def fails(fn: Any) -> Any:
-        raise Unavailable("gone")
-
-    monkeypatch.setattr(w.deps.store, "read", fails)
-    w.clock.advance(2)
-    assert http.get("/health").json()["status"] == "degraded"
-
-
-def test_a_person_has_their_own_limit_here_too(tmp_path: Path) -> None:
-    settings = dataclasses.replace(OPEN, rate_limits={STANDARD: 2, ADDRESS: 100})
-    with world(tmp_path, settings=settings, doors=DOORS) as w:
-        http = here(w)
-        found = [http.get("/jobs", headers=w.admin.headers).status_code for _ in range(4)]
-        assert found == [200, 200, 429, 429]
-        assert [http.get("/jobs").status_code for _ in range(4)] == [200] * 4
 
 
 def test_pages_hold_no_script_and_name_no_other_host(http: TestClient) -> None:

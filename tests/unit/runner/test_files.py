@@ -98,6 +98,33 @@ def test_listing_follows_nothing(tmp_path: Path) -> None:
     assert listing(str(tmp_path / "file")).entries == []
 
 
+def test_damage_on_the_way_is_a_bad_archive(tmp_path: Path) -> None:
+    """Whatever the readers raise: else the runner dies, and its job is lost ten times."""
+    packed, noise = io.BytesIO(), bytes(range(256)) * 16
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as whole:
+        whole.writestr("a", noise)
+    files = {"x.zip": packed.getvalue()}
+    for kind in ("gz", "xz"):
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode=f"w:{kind}") as tar:
+            for name in "ab":
+                info = tarfile.TarInfo(name)
+                info.size = len(noise)
+                tar.addfile(info, io.BytesIO(noise))
+        files[f"x.{kind}"] = packed.getvalue()
+    refused = 0
+    for name, data in files.items():
+        for at in range(0, len(data), 3):
+            (tmp_path / name).write_bytes(data[:at] + b"\xff\xee" + data[at + 2 :])
+            try:
+                unpack(str(tmp_path / name), str(tmp_path), None)
+            except BadArchive:
+                refused += 1
+            except OSError:
+                pass  # told as an input that cannot be written
+    assert refused > 50
+
+
 def test_swapped_file_is_noticed(tmp_path: Path) -> None:
     (tmp_path / "f").write_text("mine")
     (entry,) = listing(str(tmp_path)).entries
