@@ -290,3 +290,23 @@ def test_webhooks_from_the_command_line(tmp_path: Path) -> None:
         assert "404" in shell("webhooks", "delete", "0" * 8, "-y", code=1)
         shell("webhooks", "delete", short, "-y")
         assert shell.json("webhooks", "list") == []
+
+
+def test_following_a_flood_loses_and_repeats_nothing(shell: Shell) -> None:
+    """A hundred thousand lines, most of them between two polls."""
+    n = 100_000
+    (shell.home / "flood.py").write_text(
+        "import sys\n"
+        f"for n in range({n}):\n"
+        "    print('flood', n)\n"
+        "    if n % 10_000 == 0:\n"
+        "        print('warned', n, file=sys.stderr, flush=True)\n"
+    )
+    made = shell.json("jobs", "create", "./flood.py", "./flood.py", "-g", "a100")
+    follow = shell.start("jobs", "logs", made["id"], "-f")
+    log, errors = follow.communicate(timeout=100)
+    assert follow.returncode == 0, errors
+    assert re.findall(r"flood (\d+)$", log, re.M) == [str(i) for i in range(n)]
+    assert len(re.findall(r"warned \d+$", log, re.M)) == n // 10_000
+    again = shell("jobs", "logs", made["id"])
+    assert re.findall(r"flood (\d+)$", again, re.M) == [str(i) for i in range(n)]

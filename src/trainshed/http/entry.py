@@ -169,7 +169,7 @@ async def admit(hall: Hall, route: Route, request: Request) -> Call:
             state.headers = decision.headers
             decision.check()
         guard.check(principal)
-    call = Call(hall, state.request_id, state.origin, principal, presented)
+    call = Call(hall, state.request_id, state.origin, principal, presented, headers=state.headers)
     state.call = call
     return call
 

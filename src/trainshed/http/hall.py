@@ -69,6 +69,7 @@ class Call:
     """One request that has been let in. ``caller`` and ``presented`` are None on open routes.
 
     ``once`` names the Idempotency-Key, for use cases that remember it in their own transaction.
+    ``headers`` go out with the answer.
     """
 
     hall: Hall
@@ -77,6 +78,7 @@ class Call:
     caller: Principal | None
     presented: str | None = field(repr=False)
     once: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
 
     @property
     def deps(self) -> Deps:

@@ -32,6 +32,14 @@ class LogChunk:
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """The bytes from ``offset`` up to the next mark came together, at ``at``."""
+
+    offset: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Bucket:
     """A down-sampled stretch of a series: extremes and where they are; counts of what is no
     number.
@@ -59,11 +67,14 @@ class StreamInfo:
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """A stretch of a log that lives compressed (zlib) in a blob."""
+    """A stretch of a log that lives compressed (zlib) in a blob. ``marks`` say when its bytes came;
+    they are written with it, and read by ``Streams.marks`` only.
+    """
 
     offset: int
     length: int
     blob: BlobRef
+    marks: Sequence[Mark] = ()
 
 
 class Streams(Protocol):
@@ -72,7 +83,8 @@ class Streams(Protocol):
     def append_log(
         self, attempt_id: str, stream: str, offset: int, data: bytes, at: datetime
     ) -> int:
-        """Append what is new of the chunk; return the offset the stream now ends at.
+        """Append what is new of the chunk; return the offset the stream now ends at. It is marked
+        later than each line before it: a line counts as a microsecond.
 
         Raises:
             OffsetMismatch: the chunk begins beyond the end; ``extra['next']`` is the end.
@@ -84,6 +96,14 @@ class Streams(Protocol):
     def info(self, attempt_id: str) -> list[StreamInfo]: ...
     def read_log(self, attempt_id: str, stream: str, offset: int, limit: int) -> list[LogChunk]:
         """Return unsealed chunks that overlap ``[offset, offset + limit)``, cut to it, in order."""
+
+    def marks(self, attempt_id: str, stream: str, offset: int, limit: int) -> list[Mark]:
+        """When the bytes ``[offset, offset + limit)`` came, in order; the first mark is not behind
+        ``offset``. What an earlier version sealed has none.
+        """
+
+    def came_by(self, attempt_id: str, stream: str, at: datetime) -> int:
+        """Return the offset of the last mark not later than ``at``; 0 if there is none."""
 
     def sealed(self, attempt_id: str, stream: str) -> list[Sealed]: ...
     def seal(self, attempt_id: str, stream: str, part: Sealed) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 import sys
+import zlib
 from array import array
 from collections.abc import Sequence
 
@@ -79,3 +80,21 @@ def number(packed: bytes) -> float:
     """Return one packed double."""
     value: float = _DOUBLE.unpack(packed)[0]
     return value
+
+
+def pack_marks(found: Sequence[tuple[int, int]]) -> bytes | None:
+    """Return (offset, microseconds) pairs as compressed bytes; None for none."""
+    flat = array("q", (number for pair in found for number in pair))
+    if _BIG:
+        flat.byteswap()
+    return zlib.compress(flat.tobytes()) if found else None
+
+
+def unpack_marks(packed: bytes | None) -> list[tuple[int, int]]:
+    """Return what ``pack_marks`` was given."""
+    if packed is None:
+        return []
+    flat = array("q", zlib.decompress(packed))
+    if _BIG:
+        flat.byteswap()
+    return list(zip(flat[::2], flat[1::2], strict=True))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from datetime import datetime
 
 from trainshed.domain.artifact import BlobRef
 from trainshed.domain.errors import Conflict, InvalidInput, NotFound, OffsetMismatch
-from trainshed.ports.streams import LogChunk, Point, Sealed, StreamInfo
+from trainshed.ports.streams import LogChunk, Mark, Point, Sealed, StreamInfo
 from trainshed.store import packing, sql
 from trainshed.store.link import Link
 from trainshed.store.mapping import micros, moment
@@ -44,6 +45,23 @@ _READ = (
     " WHERE attempt_id = ? AND stream = ? AND start < ? AND start + length > ? AND start >= ?"
     " ORDER BY start"
 )
+_LAST = (
+    "SELECT start, at, length FROM log_chunks WHERE attempt_id = ? AND stream = ?"
+    " ORDER BY start DESC LIMIT 1"
+)
+_CHUNK_MARKS = (
+    "SELECT start, at FROM log_chunks"
+    " WHERE attempt_id = ? AND stream = ? AND start < ? AND start + length > ? AND start >= ?"
+    " ORDER BY start"
+)
+_PART_MARKS = (
+    "SELECT marks FROM sealed_parts"
+    " WHERE attempt_id = ? AND stream = ? AND start < ? AND start + length > ? ORDER BY start"
+)
+_CAME_BY = "SELECT MAX(start) FROM log_chunks WHERE attempt_id = ? AND stream = ? AND at <= ?"
+_PARTS_BACK = (
+    "SELECT marks FROM sealed_parts WHERE attempt_id = ? AND stream = ? ORDER BY start DESC"
+)
 _DROP = "DELETE FROM log_chunks WHERE attempt_id = ? AND stream = ? AND start >= ? AND start < ?"
 _SERIES = (
     "SELECT packed FROM point_rows WHERE attempt_id = ? AND name = ?"
@@ -76,11 +94,12 @@ class SqlStreams:
         fresh = self._fresh(offset, len(data), size)
         if fresh >= len(data):
             return size
-        stored = micros(at)
+        stored = self._later(attempt_id, stream, micros(at))
         end = offset + len(data)
         for start in range(offset + fresh, end, CHUNK):
             piece = data[start - offset : start - offset + CHUNK]
             self._link.run(_CHUNK, (attempt_id, stream, start, len(piece), stored, piece))
+            stored += piece.count(b"\n") + 1
         self._link.run(_GROW, (end, attempt_id, stream))
         return end
 
@@ -111,6 +130,29 @@ class SqlStreams:
             piece = data if low == 0 and high == len(data) else data[low:high]
             out.append(LogChunk(start + low, moment(at), bytes(piece)))
         return out
+
+    def marks(self, attempt_id: str, stream: str, offset: int, limit: int) -> list[Mark]:
+        """Those of sealed parts and of chunks."""
+        end, found = offset + limit, []
+        for (packed,) in self._link.all(_PART_MARKS, (attempt_id, stream, end, offset)):
+            found += packing.unpack_marks(packed)
+        rows = self._link.all(_CHUNK_MARKS, (attempt_id, stream, end, offset, offset - CHUNK))
+        found += [(start, at) for start, at in rows]
+        first = max(bisect_right(found, (offset, packing.INT64_MAX)) - 1, 0)
+        return [Mark(start, moment(at)) for start, at in found[first:] if start < end]
+
+    def came_by(self, attempt_id: str, stream: str, at: datetime) -> int:
+        """Look in the chunks, then in the parts, newest first."""
+        until = micros(at)
+        start = self._link.scalar(_CAME_BY, (attempt_id, stream, until))
+        if start is not None:
+            return int(start)
+        for (packed,) in self._link.all(_PARTS_BACK, (attempt_id, stream)):
+            found = packing.unpack_marks(packed)
+            by = [start for start, came in found if came <= until]
+            if by:
+                return by[-1]
+        return 0
 
     def sealed(self, attempt_id: str, stream: str) -> list[Sealed]:
         """In order."""
@@ -218,6 +260,17 @@ class SqlStreams:
             row = self._link.one(query, (attempt_id, stream)) or (0, 0, 0)
         return row[0], row[1], row[2]
 
+    def _later(self, attempt_id: str, stream: str, at: int) -> int:
+        """Return ``at``, or later if the lines of the last chunk reach beyond it."""
+        last = self._link.one(_LAST, (attempt_id, stream))
+        if last is None or at > last[1] + last[2]:
+            return at
+        data = self._link.scalar(
+            "SELECT data FROM log_chunks WHERE attempt_id = ? AND stream = ? AND start = ?",
+            (attempt_id, stream, last[0]),
+        )
+        return max(at, int(last[1]) + bytes(data).count(b"\n") + 1)
+
     def _fresh(self, offset: int, length: int, size: int) -> int:
         """Return how much of the chunk is already there."""
         if offset < 0:
@@ -243,6 +296,6 @@ class SqlStreams:
             sql.insert(sealed_parts),
             (
                 attempt_id, stream, part.offset, part.length, account_id, blob.md5, blob.sha256,
-                blob.size_bytes,
+                blob.size_bytes, packing.pack_marks([(m.offset, micros(m.at)) for m in part.marks]),
             ),
         )  # fmt: skip

@@ -192,6 +192,10 @@ RULES: tuple[tuple[str, str], ...] = (
         " AND d.account_id <> s.account_id",
     ),
     (
+        "subscriptions: {0} has dropped {1} deliveries",
+        "SELECT id, dropped FROM subscriptions WHERE dropped < 0",
+    ),
+    (
         "deliveries: the cursor {0} is beyond the last event",
         "SELECT value FROM meta WHERE key = 'deliveries.cursor'"
         " AND CAST(value AS BIGINT) > (SELECT COALESCE(MAX(seq), 0) FROM events)",

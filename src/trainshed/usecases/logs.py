@@ -10,7 +10,7 @@ from trainshed.domain.errors import InvalidInput, NotFound
 from trainshed.domain.people import Principal
 from trainshed.ports.deps import Deps
 from trainshed.ports.store import Tx
-from trainshed.ports.streams import LOG_STREAMS, LogChunk, Sealed, StreamInfo
+from trainshed.ports.streams import LOG_STREAMS, LogChunk, Mark, Sealed, StreamInfo
 from trainshed.ports.views import LogSlice
 from trainshed.usecases.attempts import live
 from trainshed.usecases.engine import Engine
@@ -106,12 +106,13 @@ def seal(deps: Deps, account_id: str, attempt_id: str, stream: str, keep: int) -
     moved = 0
     while True:
         part = deps.store.read(lambda tx: _next_part(tx, attempt_id, stream, keep))
-        if part is None:
+        if not part:
             return moved
-        offset, data = part
+        data = b"".join(c.data for c in part)
         writer = deps.blobs.writer(account_id)
         writer.write(zlib.compress(data, 6))
-        sealed = Sealed(offset, len(data), writer.commit())
+        marks = [Mark(c.offset, c.at) for c in part]
+        sealed = Sealed(part[0].offset, len(data), writer.commit(), marks)
         deps.store.write(_sealing(attempt_id, stream, sealed))
         moved += len(data)
 
@@ -120,13 +121,14 @@ def _sealing(attempt_id: str, stream: str, part: Sealed) -> Callable[[Tx], None]
     return lambda tx: tx.streams.seal(attempt_id, stream, part)
 
 
-def _next_part(tx: Tx, attempt_id: str, stream: str, keep: int) -> tuple[int, bytes] | None:
+def _next_part(tx: Tx, attempt_id: str, stream: str, keep: int) -> list[LogChunk]:
+    """Return whole chunks of about ``SEAL_AT`` bytes; a part that cut one would move its times."""
     info = next((i for i in tx.streams.info(attempt_id) if i.stream == stream), None)
     if info is None or info.size - info.sealed_to <= keep:
-        return None
+        return []
     chunks = tx.streams.read_log(attempt_id, stream, info.sealed_to, SEAL_AT)
-    data = b"".join(c.data for c in chunks)
-    return (info.sealed_to, data) if data else None
+    cut = sum(len(c.data) for c in chunks) == SEAL_AT and info.size > info.sealed_to + SEAL_AT
+    return chunks[:-1] if cut else chunks
 
 
 def _find(

@@ -10,8 +10,13 @@ from typing import Any
 
 import httpx2
 import pytest
-from tests.support.bodies import BODIES, MIDDLEMAN_BODIES, NO_BODY
 from tests.support.deps import PASSWORD, Person, World, world
+from tests.support.walked import (
+    MIDDLEMAN_BODIES,
+    MIDDLEMAN_NO_BODY,
+    NATIVE_BODIES,
+    NATIVE_NO_BODY,
+)
 
 from trainshed.dialects import middleman, native
 from trainshed.dialects.middleman import routes_hooks
@@ -56,6 +61,17 @@ KEYED = [r for r in ROUTES if r.guard.kind is not Kind.PUBLIC]
 KEYED_IDS = [r.name for r in KEYED]
 WITH_ID = [r for r in KEYED if "{" in r.path]
 WITH_ID_IDS = [r.name for r in WITH_ID]
+
+
+def below(prefix: str, bodies: dict[str, Any]) -> dict[str, Any]:
+    """The same with whole paths."""
+    return {name.replace(" ", f" {prefix}"): body for name, body in bodies.items()}
+
+
+BODIES = {**below(V1, NATIVE_BODIES), **below(MIDDLEMAN, MIDDLEMAN_BODIES)}
+NO_BODY = {
+    *below(V1, dict.fromkeys(NATIVE_NO_BODY)), *below(MIDDLEMAN, dict.fromkeys(MIDDLEMAN_NO_BODY))
+}  # fmt: skip
 
 
 def refusal(entry: Entry, answer: httpx2.Response) -> dict[str, Any]:

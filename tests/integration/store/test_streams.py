@@ -6,6 +6,7 @@ import math
 import threading
 from concurrent.futures import Future
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from tests.integration.store.make import ACC, NOW, account, add, at, job, lease
@@ -14,7 +15,7 @@ from trainshed.domain.artifact import Artifact, ArtifactKind, BlobRef, FileRef
 from trainshed.domain.errors import Conflict, InvalidInput, NotFound, OffsetMismatch
 from trainshed.domain.events import Event
 from trainshed.ports.store import After, Store, Tx, Upload
-from trainshed.ports.streams import Point, Sealed, StreamInfo
+from trainshed.ports.streams import Mark, Point, Sealed, StreamInfo
 
 
 @pytest.fixture
@@ -82,6 +83,40 @@ def test_large_chunks_are_split_and_sealed(store: Store, held: str) -> None:
     assert info == [StreamInfo("stdout", len(whole) + 4, False, len(whole))]
     assert store.read(lambda tx: tx.files.used_bytes(ACC)) == 20 + 4
     assert store.read(lambda tx: tx.files.blob_refs(ACC)) == {"a" * 32, "c" * 32}
+
+
+def test_times_outlive_sealing_and_never_go_back(store: Store, held: str) -> None:
+    for offset, second in ((0, 5), (4, 5), (8, 3), (12, 9)):
+        send = lambda tx, o=offset, s=second: tx.streams.append_log(  # noqa: E731
+            held, "stdout", o, b"a\nb\n", at(s)
+        )
+        store.write(send)
+    store.write(lambda tx: tx.streams.append_log(held, "stderr", 0, b"x", at(1)))
+
+    def marks(offset: int, limit: int) -> list[Mark]:
+        return store.read(lambda tx: tx.streams.marks(held, "stdout", offset, limit))
+
+    def came_by(moment: float) -> int:
+        return store.read(lambda tx: tx.streams.came_by(held, "stdout", at(moment)))
+
+    micro = timedelta(microseconds=1)
+    every = marks(0, 100)
+    assert every == [
+        Mark(0, at(5)), Mark(4, at(5) + 3 * micro), Mark(8, at(5) + 6 * micro), Mark(12, at(9))
+    ]  # fmt: skip
+    looks = [(0, 100), (5, 1), (4, 4), (7, 2), (12, 1), (16, 5)]
+    whens = [0, 5, 5.000003, 8, 9, 99]
+    before = [marks(*look) for look in looks]
+    assert before[1] == every[1:2]
+    assert before[3] == every[1:3]
+    assert [came_by(w) for w in whens] == [0, 0, 4, 8, 12, 12]
+    for part in (every[:2], every[2:3]):
+        blob = BlobRef("a" * 32, "b" * 64, 10)
+        sealed = Sealed(part[0].offset, 4 * len(part), blob, part)
+        store.write(lambda tx, s=sealed: tx.streams.seal(held, "stdout", s))
+        assert [marks(*look) for look in looks] == before
+        assert [came_by(w) for w in whens] == [0, 0, 4, 8, 12, 12]
+    assert store.read(lambda tx: tx.streams.marks(held, "system", 0, 100)) == []
 
 
 def test_racing_copies_of_one_log_land_once(store: Store, held: str) -> None:

@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -139,12 +140,24 @@ def test_an_ended_job_reserves_nothing(stub: Stub) -> None:
     assert "credits reserved" not in ok("jobs", "status", JOB_ID[:8])
 
 
+def pages(*lines: dict[str, str]) -> Callable[[httpx2.Request], httpx2.Response]:
+    """A log that answers with one page and then with empty ones, or with its last lines."""
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if tail := request.url.params.get("tail"):
+            return httpx2.Response(200, json={"logs": lines[-int(tail) :]})
+        shown = [] if request.url.params["after"] else lines
+        return httpx2.Response(200, json={"logs": shown, "next": "1"})
+
+    return answer
+
+
 def test_words_of_strangers_do_nothing(stub: Stub) -> None:
     stub.on("GET /jobs", {"data": [job(name=HOSTILE)], "total": 1})
     stub.on("GET /jobs/j", job(name=HOSTILE, error_message=HOSTILE, status="failed"))
-    stub.on("GET /jobs/j/logs", [
+    stub.on("GET /jobs/j/logs", pages(
         {"id": "1", "timestamp": AT, "level": "[/x]", "message": HOSTILE},
-    ])  # fmt: skip
+    ))  # fmt: skip
     for args in (("list",), ("status", "j"), ("logs", "j"), ("watch", "j", "-i", "0.1")):
         done = run("jobs", *args)
         assert done.exit_code in (0, 3)
@@ -257,7 +270,7 @@ def test_logs(stub: Stub) -> None:
     lines = [
         {"id": str(n), "timestamp": AT, "level": "INFO", "message": f"epoch {n}"} for n in (1, 2)
     ]
-    stub.on("GET /jobs/j/logs", lines, {"logs": lines[1:]}, lines)
+    stub.on("GET /jobs/j/logs", pages(*lines))
     assert ok("jobs", "logs", "j") == (
         "2026-01-02T03:04:05 INFO    epoch 1\n2026-01-02T03:04:05 INFO    epoch 2\n"
     )

@@ -23,23 +23,23 @@ def line(number: int, at: datetime, attempt: int = 1) -> dict[str, str]:
 
 
 class Log:
-    """A log that grows by ``batches``, one before each poll; ``since`` is exclusive."""
+    """A log that grows by ``batches``, one before each poll of the job; it answers with pages."""
 
-    def __init__(self, *batches: list[dict[str, str]]) -> None:
-        self.batches = [*batches]
+    def __init__(self, *batches: list[dict[str, str]], size: int = 2) -> None:
+        self.batches, self.size = [*batches], size
         self.lines: list[dict[str, str]] = []
+        self.asked: list[tuple[str, str | None]] = []
 
     def __call__(self, request: httpx2.Request) -> httpx2.Response:
-        if self.batches:
-            self.lines += self.batches.pop(0)
-        since = request.url.params.get("since")
-        start = datetime.fromisoformat(since) if since else None
-        found = [
-            e for e in self.lines if not start or datetime.fromisoformat(e["timestamp"]) > start
-        ]
-        return httpx2.Response(200, json=found)
+        after = request.url.params["after"]
+        self.asked.append((after, request.url.params.get("since")))
+        begin = int(after or 0)
+        page = self.lines[begin : begin + self.size]
+        return httpx2.Response(200, json={"logs": page, "next": str(begin + len(page))})
 
     def status(self, *_: Any) -> httpx2.Response:
+        if self.batches:
+            self.lines += self.batches.pop(0)
         return httpx2.Response(200, json=job(status="running" if self.batches else "completed"))
 
 
@@ -48,58 +48,45 @@ def follow(stub: Stub, client: MiddlemanClient, log: Log) -> list[str]:
     return [entry["id"] for entry in client.follow_logs("j", 0.001)]
 
 
-def test_lines_of_one_instant_come_once_each(client: MiddlemanClient, stub: Stub) -> None:
-    same = [line(n, START) for n in range(5)]
-    log = Log(same[:2], [], same[2:4], same[4:], [])
-    assert follow(stub, client, log) == [entry["id"] for entry in same]
-
-
-def test_a_long_follow_asks_for_the_new_only(client: MiddlemanClient, stub: Stub) -> None:
-    every = [line(n, START + timedelta(seconds=n)) for n in range(60)]
-    log = Log(*([entry] for entry in every))
+def test_every_line_comes_once_whatever_its_time(client: MiddlemanClient, stub: Stub) -> None:
+    every = [line(n, START - timedelta(seconds=n % 3)) for n in range(9)]
+    log = Log(every[:5], [], every[5:6], every[6:], [])
     assert follow(stub, client, log) == [entry["id"] for entry in every]
-    asked = [r.url.params.get("since") for r in stub.requests if r.url.path.endswith("/logs")]
-    assert asked[30] is not None
-    assert datetime.fromisoformat(asked[30]) > START + timedelta(seconds=20)
+    assert log.asked[:4] == [("", None), ("2", None), ("4", None), ("5", None)]
 
 
-def test_lines_whose_times_move_at_the_end_are_not_lost(
-    client: MiddlemanClient, stub: Stub
-) -> None:
-    late = [line(n, START + timedelta(seconds=1)) for n in (2, 3)]
-    log = Log([line(1, START + timedelta(seconds=60))], late)
-    assert follow(stub, client, log) == ["1-stdout-1", "1-stdout-2", "1-stdout-3"]
-
-
-def test_lines_that_the_server_left_out_are_told(client: MiddlemanClient, stub: Stub) -> None:
-    first, later = line(0, START), line(9, START + timedelta(seconds=1))
-    stub.on("GET /jobs/j", job(), job(), job(status="completed"))
-    stub.on("GET /jobs/j/logs", [first], [later], [later])
-    found = list(client.follow_logs("j", 0.001))
-    assert [entry["id"] for entry in found] == [first["id"], "before-1-stdout-9", later["id"]]
-    assert found[1]["level"] == "WARNING"
-
-
-def test_a_second_run_of_the_job_goes_on(client: MiddlemanClient, stub: Stub) -> None:
-    log = Log([line(0, START)], [line(0, START + timedelta(seconds=9), attempt=2)], [])
-    assert follow(stub, client, log) == ["1-stdout-0", "2-stdout-0"]
+def test_lines_written_before_the_end_are_not_lost(client: MiddlemanClient, stub: Stub) -> None:
+    log = Log([line(n, START) for n in range(7)])
+    assert len(follow(stub, client, log)) == 7
 
 
 def test_follow_begins_where_it_is_told(client: MiddlemanClient, stub: Stub) -> None:
-    stub.on("GET /jobs/j", job(status="failed"))
-    stub.on("GET /jobs/j/logs", Log([line(0, START), line(1, START + timedelta(seconds=1))]))
+    log = Log([line(1, START)])
+    stub.on("GET /jobs/j", log.status).on("GET /jobs/j/logs", log)
     assert [e["message"] for e in client.follow_logs("j", since=START)] == ["line 1"]
+    assert log.asked[0] == ("", START.isoformat())
 
 
-def test_logs_come_in_both_shapes(client: MiddlemanClient, stub: Stub) -> None:
+def test_a_log_is_read_page_by_page(client: MiddlemanClient, stub: Stub) -> None:
+    log = Log()
+    log.lines = [line(n, START) for n in range(5)]
+    stub.on("GET /jobs/j/logs", log)
+    feed = client.iter_job_logs("j")
+    assert next(feed) == log.lines[0]
+    assert len(log.asked) == 1
+    assert [*feed] == log.lines[1:]
+    assert client.get_job_logs("j", since="2026-01-01T00:00:00Z") == log.lines
+    assert log.asked[-1] == ("5", "2026-01-01T00:00:00Z")
+
+
+def test_the_last_lines_and_nonsense(client: MiddlemanClient, stub: Stub) -> None:
     one = line(0, START)
-    stub.on("GET /jobs/j/logs", [one], {"logs": [one]}, {"nothing": 1})
-    assert client.get_job_logs("j", since="2026-01-01T00:00:00Z") == [one]
-    assert dict(stub.requests[0].url.params) == {"since": "2026-01-01T00:00:00Z"}
+    stub.on("GET /jobs/j/logs", {"logs": [one]}, {"nothing": 1}, {"logs": [one]}, [one])
     assert client.get_job_logs("j", tail=1) == [one]
-    assert dict(stub.requests[1].url.params) == {"tail": "1"}
-    with pytest.raises(BadAnswerError):
-        client.get_job_logs("j")
+    assert dict(stub.requests[0].url.params) == {"tail": "1"}
+    for _ in range(3):
+        with pytest.raises(BadAnswerError):
+            client.get_job_logs("j")
 
 
 def test_wait_for_job(client: MiddlemanClient, stub: Stub) -> None:

@@ -171,14 +171,23 @@ def read_logs(
     job_id: JobRef,
     since: Annotated[datetime | None, Query()] = None,
     tail: Annotated[int | None, Query(ge=0, le=lines.MAX_LINES)] = None,
-) -> schema.Logs | list[schema.LogLine]:
-    """Read the log: a bare list, or with ``tail`` an object of the last lines."""
+    after: Annotated[str | None, Query(max_length=100)] = None,
+) -> schema.LogPage | schema.Logs | list[schema.LogLine]:
+    """Read the log: a bare list from the beginning, with ``tail`` an object of the last lines, with
+    ``after`` a page of all of it.
+    """
     if since is not None and since.tzinfo is None:
         since = since.replace(tzinfo=UTC)
-    found = lines.newest(call.deps, call.principal, job_id, since)
-    if tail is None:
-        return [translate.to_line(one) for one in found]
-    return schema.Logs(logs=[translate.to_line(one) for one in found[max(len(found) - tail, 0) :]])
+    if tail is not None:
+        found = lines.newest(call.deps, call.principal, job_id, tail, since)
+        return schema.Logs(logs=[translate.to_line(one) for one in found])
+    page = lines.page(call.deps, call.principal, job_id, after or "", since)
+    shown = [translate.to_line(one) for one in page.lines]
+    if after is not None:
+        return schema.LogPage(logs=shown, next=page.cursor)
+    if page.more:
+        call.headers["Link"] = f'<?after={page.cursor}>; rel="next"'
+    return shown
 
 
 SPEC, SMALL = schema.SPEC_BYTES, schema.SMALL_BYTES

@@ -145,6 +145,13 @@ class Logs(BaseModel):
     logs: list[LogLine]
 
 
+class LogPage(BaseModel):
+    """The lines behind a cursor, oldest first; ``next`` goes on after them."""
+
+    logs: list[LogLine]
+    next: str
+
+
 class Balance(BaseModel):
     """Whole credits; ``available`` is ``balance`` less ``reserved``."""
 

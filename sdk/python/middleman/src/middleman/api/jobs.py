@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, cast
 
-from middleman.api.base import Family, at, listed, mapping, objects, paged
+from middleman.api.base import Family, at, listed, mapping, objects, paged, value
 from middleman.models import (
     Framework,
     GpuType,
@@ -18,13 +18,6 @@ from middleman.models import (
     LogEntry,
     read,
 )
-
-#: How far back a poll of the log looks again, so that lines of one instant are never missed.
-_OVERLAP = timedelta(seconds=2)
-#: After so many new lines there may be more at once.
-_MANY = 500
-#: Lines of which it is known that they were seen: more than any answer has.
-_REMEMBERED = 50_000
 
 
 class Jobs(Family):
@@ -124,32 +117,42 @@ class Jobs(Family):
             since: Only lines of this time and later: aware, or as ISO 8601.
             tail: Only so many last lines.
         """
-        moment = since.isoformat() if isinstance(since, datetime) else since
-        answer = self._get(at("/jobs", job_id, "logs"), since=moment, tail=tail)
-        bare = isinstance(answer, list)  # the other shape answers a ``tail``
-        return cast("list[LogEntry]", listed(answer, None if bare else "logs"))
+        if tail is None:
+            return list(self.iter_job_logs(job_id, since))
+        answer = self._get(at("/jobs", job_id, "logs"), since=_text(since), tail=tail)
+        return cast("list[LogEntry]", listed(answer, "logs"))
+
+    def iter_job_logs(self, job_id: str, since: datetime | str | None = None) -> Iterator[LogEntry]:
+        """Yield the job's log lines, oldest first, a page in memory at a time."""
+        after = ""
+        while True:
+            found, after = self._log_page(job_id, after, since)
+            if not found:
+                return
+            yield from found
 
     def follow_logs(
         self, job_id: str, poll_interval: float = 1.0, since: datetime | str | None = None
     ) -> Iterator[LogEntry]:
-        """Yield every log line once, as they come, until the job has ended.
-
-        Where a job prints more between two polls than the server gives at once, an entry says so.
-        """
-        start = since.isoformat() if isinstance(since, datetime) else since
-        feed = Feed(start)
-        before: tuple[Any, ...] = ()
+        """Yield every log line once, as they come, until the job has ended."""
+        after = ""
         while True:
             job = self.get_job(job_id)  # asked first: the last lines come before the end
-            now = (job.status, job.retry_count, job.started_at)
-            # Lines that are put away when a run ends may get other times: then look at all.
-            fresh = feed.take(self.get_job_logs(job_id, start if now != before else feed.since))
-            before = now
-            yield from fresh
+            while True:
+                found, after = self._log_page(job_id, after, since)
+                if not found:
+                    break
+                yield from found
             if job.is_terminal:
                 return
-            if len(fresh) < _MANY:
-                time.sleep(poll_interval)
+            time.sleep(poll_interval)
+
+    def _log_page(
+        self, job_id: str, after: str, since: datetime | str | None
+    ) -> tuple[list[LogEntry], str]:
+        """Return the lines behind ``after``, and where to go on."""
+        answer = self._get(at("/jobs", job_id, "logs"), since=_text(since), after=after)
+        return cast("list[LogEntry]", listed(answer, "logs")), value(answer, "next", str)
 
     def wait_for_job(
         self, job_id: str, poll_interval: float = 10.0, timeout: float | None = None
@@ -181,34 +184,5 @@ class Jobs(Family):
             time.sleep(poll_interval)
 
 
-class Feed:
-    """Knows which lines of a log have been seen, and from when on to ask."""
-
-    def __init__(self, since: str | None) -> None:
-        self.since = since
-        self._seen: dict[str, None] = {}
-
-    def take(self, entries: list[LogEntry]) -> list[LogEntry]:
-        """Return the entries that are new, and before them a warning if some must be missing."""
-        fresh = [entry for entry in entries if entry["id"] not in self._seen]
-        gap = bool(self._seen and fresh) and len(fresh) == len(entries)
-        self._seen.update(dict.fromkeys(entry["id"] for entry in fresh))
-        for old in [*self._seen][:-_REMEMBERED]:
-            del self._seen[old]
-        if fresh:
-            last = max(datetime.fromisoformat(entry["timestamp"]) for entry in fresh)
-            self.since = (last - _OVERLAP).isoformat()
-        return [_missing(fresh[0]), *fresh] if gap else fresh
-
-
-def _missing(following: LogEntry) -> LogEntry:
-    """Return the entry that stands for lines that the server did not give.
-
-    Every answer begins with lines that were seen, unless more was printed than one answer holds.
-    """
-    return {
-        "id": f"before-{following['id']}",
-        "timestamp": following["timestamp"],
-        "level": "WARNING",
-        "message": "Lines are missing here: more was printed than the server gives at once.",
-    }
+def _text(moment: datetime | str | None) -> str | None:
+    return moment.isoformat() if isinstance(moment, datetime) else moment

@@ -131,11 +131,12 @@ def logs(
         raise click.UsageError("--follow starts at the beginning, or at --since: no --tail.")
     with open_client(retries=PATIENT if follow else 4) as client:
         if not follow:
-            found = client.get_job_logs(job_id, since, tail)
             if as_json:
-                echo_json(found)
+                echo_json(client.get_job_logs(job_id, since, tail))
+            elif tail:
+                _print(client.get_job_logs(job_id, since, tail))
             else:
-                _print(found)
+                _print(client.iter_job_logs(job_id, since))
             return
         entries = client.follow_logs(job_id, since=since)
         if as_json:
