@@ -108,7 +108,8 @@ def image(containers: Engine) -> str:
         pip.write_text("[global]\nno-index = true\nfind-links = /wheels\n")
         containers.build(BASE, python=True, venv=True)
         containers.run(
-            "build", "--quiet", "--format=docker", "--layers=false", "--network=none", "--pull=never", *ULIMITS,
+            "build", "--quiet", "--format=docker", "--layers=false", "--network=none",
+            "--pull=never", *ULIMITS,
             f"--build-arg=BASE={BASE}", f"--volume={wheels}:/wheels:ro",
             f"--volume={pip}:/etc/pip.conf:ro", f"--file={ROOT / 'deploy' / 'Containerfile'}",
             f"--tag={IMAGE}", str(ROOT), timeout_s=400,

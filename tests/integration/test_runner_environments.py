@@ -148,6 +148,48 @@ def test_a_killed_build_leaves_no_half_environment(place: Shed, index: Index) ->
     assert len(set(built(place)) - before) == 1
 
 
+#: A backend that needs nothing else: it leads the environment's interpreter where it likes.
+BACKEND = """
+import os, sys, zipfile
+INFO = "evil-1.0.dist-info"
+ABOUT = {{
+    "METADATA": "Metadata-Version: 2.1\\nName: evil\\nVersion: 1.0\\n",
+    "WHEEL": "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n",
+    "RECORD": "",
+}}
+def prepare_metadata_for_build_wheel(folder, *_):
+    os.mkdir(os.path.join(folder, INFO))
+    for name, text in ABOUT.items():
+        open(os.path.join(folder, INFO, name), "w").write(text)
+    return INFO
+def build_wheel(folder, *_):
+    link = os.path.join(os.path.dirname(sys.executable), "python")
+    os.unlink(link)
+    os.symlink({target!r}, link)
+    with zipfile.ZipFile(os.path.join(folder, "evil-1.0-py3-none-any.whl"), "w") as out:
+        out.writestr("evil.py", "")
+        for name, text in ABOUT.items():
+            out.writestr(f"{{INFO}}/{{name}}", text)
+    return "evil-1.0-py3-none-any.whl"
+"""
+
+
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed (apt-get)")
+def test_what_a_source_package_leads_to_is_shown_to_no_job(place: Shed, index: Index) -> None:
+    hidden = place.data / "hidden"
+    hidden.mkdir(mode=0o755)
+    (hidden / "key").write_text("canary")
+    index.source("evil", BACKEND.format(target=str(hidden / "a" / "b")))
+    wants = wanting(index, "evil", sdists=True)
+    spy = place.launch(["cat", f"{hidden}/key"], "bwrap", environment=wants)
+    wait_for(lambda: spy.finished, BUILD_S)
+    assert spy.text() == ""
+    assert "No such file" in spy.text("stderr"), spy.text("system")
+    honest = place.launch(["python", "-c", "import evil; print(1)"], "bwrap", environment=wants)
+    wait_for(lambda: honest.finished, BUILD_S)
+    assert honest.text() == "1\n", honest.text("stderr")
+
+
 def test_a_cancel_ends_a_build(place: Shed, index: Index) -> None:
     index.wheel("never", "")
     over = False

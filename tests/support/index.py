@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import io
+import tarfile
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
@@ -39,6 +41,20 @@ class Index:
         with zipfile.ZipFile(home / file, "w") as archive:
             for path, text in files.items():
                 archive.writestr(path, text)
+        (home / "index.html").write_text(f'<!DOCTYPE html><a href="{file}">{file}</a>\n')
+
+    def source(self, name: str, backend: str, version: str = "1.0") -> None:
+        """Add a source package that brings its own build backend."""
+        home = self.folder / "simple" / name
+        home.mkdir(parents=True, exist_ok=True)
+        build = '[build-system]\nrequires = []\nbuild-backend = "own"\nbackend-path = ["."]\n'
+        about = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        file = f"{name}-{version}.tar.gz"
+        with tarfile.open(home / file, "w:gz") as archive:
+            for path, text in (("pyproject.toml", build), ("own.py", backend), ("PKG-INFO", about)):
+                info = tarfile.TarInfo(f"{name}-{version}/{path}")
+                info.size = len(text)
+                archive.addfile(info, io.BytesIO(text.encode()))
         (home / "index.html").write_text(f'<!DOCTYPE html><a href="{file}">{file}</a>\n')
 
 

@@ -242,7 +242,9 @@ def _decode(request: Request, body: bytes) -> Any:
     """Return strict JSON: no NaN, no lone surrogates, bounded depth and integers."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json" or "content-encoding" in request.headers:
-        raise UnsupportedMediaType("Send the body as application/json, not encoded.")
+        raise UnsupportedMediaType(
+            "Send JSON with the header Content-Type: application/json, and no Content-Encoding."
+        )
     try:
         value = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError, ValueError) as error:

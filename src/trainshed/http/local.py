@@ -79,7 +79,7 @@ def _check_here(request: Request) -> None:
     has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     if request.method not in ("GET", "HEAD") and has_body and kind != "application/json":
-        raise UnsupportedMediaType("Send the body as application/json, not encoded.")
+        raise UnsupportedMediaType("Send JSON with the header Content-Type: application/json.")
 
 
 def _is_local(origin: Origin) -> bool:

@@ -79,6 +79,10 @@ class Builder:
         pip = [f"{venv}/bin/python", "-I", "-m", "pip", "install", "-r", f"{tmp}/requirements.txt"]
         wheels = [] if how.get("sdists") else ["--only-binary=:all:"]
         self._step([*pip, *wheels], box, env, folder)
+        try:
+            environments.lead_to(venv, base)
+        except OSError:
+            raise BuildFailed("The packages took the environment's interpreter away.") from None
         shutil.rmtree(box.tmp)
 
     def _box(self, folder: str) -> Box:
@@ -137,8 +141,8 @@ class Builder:
         return env
 
     def _put(self, path: str, text: str) -> None:
-        with open(path, "w", encoding="utf-8") as file:
-            os.fchmod(file.fileno(), 0o600)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(path, flags, 0o600), "w", encoding="utf-8") as file:
             file.write(text)
             if self.choice.uid is not None:
                 os.fchown(file.fileno(), self.choice.uid, self.choice.uid)

@@ -126,6 +126,21 @@ def _build(path: str, build: Callable[[str], None]) -> None:
         raise
 
 
+def lead_to(venv: str, base: str) -> None:
+    """Let the environment's interpreter be ``base`` again. Packages may have put a link to anywhere
+    there, and what the interpreter leads to is shown to every job that uses the environment.
+
+    Raises OSError.
+    """
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    folder = os.open(f"{venv}/bin", flags)
+    try:
+        os.unlink("python", dir_fd=folder)
+        os.symlink(base, "python", dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
 def packages(venv: str) -> list[str]:
     """Return the names of what is installed, normalised."""
     found = set()

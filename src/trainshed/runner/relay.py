@@ -1,7 +1,7 @@
 """The job's own API inside its own network: one listener on its loopback, one token.
 
-Each connection carries one request, below ``/v1/`` and with the job's token, and is closed after
-its answer: nothing else of the server is reached this way.
+Each connection carries one request, below ``/v1/jobs/`` and with the job's token, and is closed
+after its answer: nothing else of the server is reached this way, no login and no sign-up.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from urllib.parse import urlsplit
 
 from trainshed.runner.egress import Egress
 
-PREFIX = b"/v1/"
+PREFIX = b"/v1/jobs/"
+#: What is ours to say, or would be believed of a proxy on this machine.
+DROPPED = (b"host", b"connection", b"forwarded", b"x-forwarded-", b"x-real-ip")
 MAX_HEAD = 64 * 1024
 MAX_BODY = 8 * 1024**2
 MAX_LINKS = 16
@@ -76,7 +78,7 @@ class Relay:
         length = self._checked(first, headers)
         if length > MAX_BODY or len(rest) > length:
             raise Refused(413)
-        kept = [(n, v) for n, v in headers if n not in (b"host", b"connection")]
+        kept = [(n, v) for n, v in headers if not n.startswith(DROPPED)]
         lines = [first, b"Host: " + self._host, b"Connection: close"]
         lines += [name + b": " + value for name, value in kept]
         with self._connected() as server:

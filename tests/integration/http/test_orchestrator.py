@@ -13,12 +13,10 @@ from starlette.testclient import TestClient
 from tests.support.deps import BASE, NO_LIMITS, World, world
 
 from trainshed.dialects.native import door as native_door
-from trainshed.dialects.orchestrator import errors, translate
+from trainshed.dialects.orchestrator import translate
 from trainshed.dialects.orchestrator.routes import door as orchestrator_door
 from trainshed.domain.errors import Unavailable
-from trainshed.domain.schedule import Phase
 from trainshed.domain.states import AttemptState, Reason
-from trainshed.http.errors import TABLE
 from trainshed.http.guards import Kind
 from trainshed.http.hall import ADDRESS, STANDARD, HttpSettings
 from trainshed.ports.deps import Environments, Policy
@@ -379,13 +377,6 @@ def test_a_person_has_their_own_limit_here_too(tmp_path: Path) -> None:
         found = [http.get("/jobs", headers=w.admin.headers).status_code for _ in range(4)]
         assert found == [200, 200, 429, 429]
         assert [http.get("/jobs").status_code for _ in range(4)] == [200] * 4
-
-
-def test_every_code_phase_and_state_has_a_word() -> None:
-    assert set(errors.TYPES) == set(TABLE)
-    assert set(translate.STATUS) == set(Phase)
-    assert set(translate.ATTEMPT) == set(AttemptState)
-    assert set(translate.STATUSES) == {"pending", "running", "completed", "failed", "retrying"}
 
 
 def test_pages_hold_no_script_and_name_no_other_host(http: TestClient) -> None:

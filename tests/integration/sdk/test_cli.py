@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
+import pty
+import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +71,37 @@ def test_json_is_json_and_text_is_not_empty(run: Run, logged_in: Stub, args: lis
     assert text.exit_code == 0, text.output
     assert text.output.strip()
     assert "\x1b" not in text.stdout
+
+
+def test_a_list_fits_a_narrow_terminal(logged_in: Stub) -> None:
+    """One line for each job; the start of the id that is shown is one that commands take."""
+    ids = [
+        f"job_{n}{'0' * 31}"
+        for n in range(1, 4)
+        if logged_in.job(
+            int(f"{n}{'0' * 31}", 16),
+            state="FAILED",
+            reason="start_failed",
+            created_at=datetime.now(UTC).isoformat(),
+            command=["python", "train.py", "--epochs", "1000", "--data", "a/long/path"],
+        )
+    ]
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    env = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")} | {"TERM": "xterm"}
+    done = subprocess.Popen([str(BIN), "jobs", "list"], stdout=theirs, env=env)
+    os.close(theirs)
+    said = b""
+    with contextlib.suppress(OSError):  # a terminal that was closed at its other end
+        while piece := os.read(ours, 4096):
+            said += piece
+    os.close(ours)
+    assert done.wait(20) == 0
+    lines = [line for line in re.sub(r"\x1b\[[0-9;]*m", "", said.decode()).splitlines() if line]
+    assert len(lines) == 1 + len(ids)
+    assert all(len(line) <= 80 for line in lines)
+    assert {line.split()[0] for line in lines[1:]} == {one[:12] for one in ids}
+    assert all("start_failed" in line for line in lines[1:])
 
 
 def test_server_text_is_defused(run: Run, logged_in: Stub) -> None:

@@ -132,6 +132,13 @@ def test_jobs_status(stub: Stub) -> None:
     assert json.loads(ok("jobs", "status", JOB_ID[:8], "--json")) == job(error_message="it broke")
 
 
+def test_an_ended_job_reserves_nothing(stub: Stub) -> None:
+    stub.on(f"GET /jobs/{JOB_ID[:8]}", job())
+    assert "credits reserved" in ok("jobs", "status", JOB_ID[:8])
+    stub.on(f"GET /jobs/{JOB_ID[:8]}", job(status="completed", completed_at="2026-01-02T03:04:05Z"))
+    assert "credits reserved" not in ok("jobs", "status", JOB_ID[:8])
+
+
 def test_words_of_strangers_do_nothing(stub: Stub) -> None:
     stub.on("GET /jobs", {"data": [job(name=HOSTILE)], "total": 1})
     stub.on("GET /jobs/j", job(name=HOSTILE, error_message=HOSTILE, status="failed"))
@@ -332,6 +339,13 @@ def test_a_server_that_is_away(stub: Stub) -> None:
     done = run("billing", "balance")
     assert done.exit_code == 1
     assert "Is the server up?" in done.stderr
+
+
+def test_another_api_at_the_address(stub: Stub) -> None:
+    stub.on("GET /jobs", {"jobs": [], "total": 0})
+    done = run("jobs", "list")
+    assert done.exit_code == 1
+    assert "It ends with /api/v1" in done.stderr
 
 
 def test_help_starts_without_the_heavy_libraries() -> None:

@@ -102,12 +102,14 @@ def test_one_request_passes_whole(relay: tuple[Relay, list[bytes]]) -> None:
     one, heard = relay
     body = b"x" * 70_000
     head = (
-        GOOD.replace(b"GET", b"POST") + b"Content-Length: 70000\r\nConnection: keep-alive\r\n\r\n"
+        GOOD.replace(b"GET", b"POST") + b"Content-Length: 70000\r\nConnection: keep-alive\r\n"
+        b"X-Forwarded-For: 1.2.3.4\r\nForwarded: for=1.2.3.4\r\nX-Forwarded-Host: evil\r\n\r\n"
     )
     assert say(one, head + body).endswith(b"answer")
     assert heard[0].startswith(b"POST /v1/jobs/x HTTP/1.1\r\nHost: 127.0.0.1:")
     assert b"Connection: close\r\n" in heard[0]
     assert b"evil" not in heard[0]
+    assert b"1.2.3.4" not in heard[0]
     assert heard[0].endswith(b"\r\n\r\n" + body)
 
 
@@ -121,7 +123,8 @@ SMUGGLED = b"GET /jobs HTTP/1.1\r\n\r\n"
         (GOOD.replace(b"tok", b"toc") + b"\r\n", 401),
         (GOOD + b"Authorization: Bearer tok\r\n\r\n", 401),
         (GOOD.replace(b"/v1/jobs/x", b"/jobs") + b"\r\n", 404),
-        (GOOD.replace(b"/v1/jobs/x", b"/v1/../jobs") + b"\r\n", 404),
+        (GOOD.replace(b"/v1/jobs/x", b"/v1/jobs/../jobs") + b"\r\n", 404),
+        (GOOD.replace(b"/v1/jobs/x", b"/v1/login") + b"\r\n", 404),
         (GOOD.replace(b"/v1/jobs/x", b"http://other/v1/") + b"\r\n", 404),
         (GOOD + b"\r\n" + SMUGGLED, 413),
         (GOOD + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + SMUGGLED, 413),

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from trainshed_client.cli.context import (
     confirm,
     echo_json,
     json_option,
+    named,
     open_client,
     yes_option,
 )
 from trainshed_client.cli.safe_text import plain
 from trainshed_client.cli.webhooks import EVENTS, show
 
+if TYPE_CHECKING:
+    from trainshed_client.sync import Client
+
 
 @click.group()
 def channels() -> None:
-    """Send events to people by Slack or e-mail."""
+    """Send events to people by Slack or e-mail. CHANNEL is a name or an id."""
 
 
 @channels.command("list")
@@ -32,7 +38,7 @@ def list_(as_json: bool) -> None:
     from trainshed_client.cli import render
 
     rows = (
-        (one.id, one.channel, one.name, one.target, " ".join(one.events), one.health)
+        (render.ident(one.id), one.channel, one.name, one.target, " ".join(one.events), one.health)
         for one in found
     )
     render.show(render.table(("channel", "kind", "name", "to", "events", "health"), rows))
@@ -74,7 +80,7 @@ def create(
 def test(channel: str, as_json: bool) -> None:
     """Send a test message; look at it with deliveries."""
     with open_client() as client:
-        made = client.channels.test(channel)
+        made = client.channels.test(_id(client, channel))
     echo_json(made) if as_json else click.echo(f"queued {plain(made.id)}")
 
 
@@ -86,7 +92,7 @@ def test(channel: str, as_json: bool) -> None:
 def deliveries(channel: str, state: str | None, limit: int, as_json: bool) -> None:
     """List a channel's deliveries, newest first."""
     with open_client() as client:
-        show([*client.channels.deliveries(channel, state=state, limit=limit)], as_json)
+        show([*client.channels.deliveries(_id(client, channel), state=state, limit=limit)], as_json)
 
 
 @channels.command()
@@ -97,6 +103,11 @@ def delete(channel: tuple[str, ...], as_json: bool, yes: bool) -> None:
     """Remove channels and their deliveries."""
     confirm(f"Remove {', '.join(channel)}?", yes)
     with open_client() as client:
-        for one in channel:
+        gone = [_id(client, one) for one in channel]
+        for one in gone:
             client.channels.delete(one)
-    echo_json({"deleted": [*channel]}) if as_json else click.echo(f"removed {', '.join(channel)}")
+    echo_json({"deleted": gone}) if as_json else click.echo(f"removed {', '.join(channel)}")
+
+
+def _id(client: Client, text: str) -> str:
+    return named("channel", text, client.channels.list)

@@ -85,6 +85,28 @@ def job_id(client: Client, text: str) -> str:
     return full_id("job", text, lambda: (job.id for job in client.jobs.list()))
 
 
+def named(kind: str, text: str, every: Callable[[], Iterable[Any]]) -> str:
+    """Return the id of the one thing that ``text`` names, by its name or as ``full_id`` does.
+
+    Raises:
+        click.UsageError: several have that name, or their ids start so.
+        NotFound: none does.
+    """
+    if len(text) >= _FULL:
+        return text
+    found = list(every())
+    ids: list[str] = [one.id for one in found if one.name == text]
+    if len(ids) > 1:
+        raise click.UsageError(f"{text!r} could be {ids[0]} or {ids[1]}: give the id.")
+    if not ids and len(text) >= _SHORTEST:
+        return full_id(kind, text, lambda: (one.id for one in found))
+    if not ids:
+        from trainshed_client.errors import NotFound
+
+        raise NotFound(f"There is no {kind} {text!r}.", status=404)
+    return ids[0]
+
+
 def full_id(kind: str, text: str, ids: Callable[[], Iterable[str]]) -> str:
     """Return the one id that starts with ``text``, with or without its prefix such as ``job_``.
 

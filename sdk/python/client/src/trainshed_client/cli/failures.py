@@ -29,7 +29,11 @@ _CODES: tuple[tuple[type[TrainshedError], int], ...] = (
     (ConfigProblem, USAGE),
 )
 _HINTS: tuple[tuple[type[TrainshedError], str], ...] = (
-    (NotAllowed, "See `trainshed whoami`; a key made by login may read and write unless --scope."),
+    (
+        NotAllowed,
+        "See `trainshed whoami`. A login's key may only read and write; admins get more by"
+        " `trainshed login URL --scope read --scope write --scope admin`.",
+    ),
     (NotAuthenticated, "Log in with `trainshed login URL`, or set TRAINSHED_API_KEY."),
     (PaymentRequired, "See `trainshed credits`; an operator can grant more."),
 )

@@ -68,7 +68,7 @@ def list_(limit: int, as_json: bool, after: Any, state: tuple[str, ...], **given
     heads = ("job", "name", "state", "why", "made", "took", "command")
     rows = (
         (
-            job.id,
+            render.ident(job.id),
             job.name,
             render.state(job.state),
             job.reason or (job.wait_reason.detail if job.wait_reason else ""),
@@ -78,7 +78,7 @@ def list_(limit: int, as_json: bool, after: Any, state: tuple[str, ...], **given
         )
         for job in found
     )
-    render.show(render.table(heads, rows))
+    render.show(render.table(heads, rows, cut=("name", "why", "command")))
 
 
 @jobs.command()

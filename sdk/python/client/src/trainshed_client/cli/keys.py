@@ -57,7 +57,7 @@ def list_(as_json: bool) -> None:
 
     rows = (
         (
-            key.id,
+            render.ident(key.id),
             key.name,
             key.prefix,
             " ".join(key.scopes),

@@ -25,6 +25,8 @@ STATES = {
     "EVICTED": "magenta",
     "LOST": "red",
 }
+#: The kind, as in ``job_``, and eight digits.
+_ID_SHOWN = 12
 _BARS = "▁▂▃▄▅▆▇█"
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
@@ -54,18 +56,36 @@ def state(value: str | None) -> Text:
     return cell(value, STATES.get(value or "", ""))
 
 
+def ident(value: str) -> str:
+    """Return an id, on a terminal only as much of it as every command takes.
+
+    Elsewhere, where a program may cut it out of the line, it is whole.
+    """
+    return value[:_ID_SHOWN] if sys.stdout.isatty() else value
+
+
 def files(n: int) -> str:
     """Return a number of files."""
     return f"{n} file" if n == 1 else f"{n:,} files"
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> Table:
-    """Return a plain table; a ``Text`` goes in as it is, any other value through ``cell``."""
+def table(
+    heads: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "", cut: Sequence[str] = ()
+) -> Table:
+    """Return a plain table; a ``Text`` goes in as it is, any other value through ``cell``.
+
+    With ``cut`` each row is one line: where the terminal is too narrow, those columns give way.
+    """
     made = Table(box=None, pad_edge=False, header_style="bold", title=title, title_justify="left")
     for head in heads:
-        made.add_column(head, overflow="fold")
+        whole = bool(cut) and head not in cut
+        made.add_column(head, overflow="fold", no_wrap=whole)
     for row in rows:
-        made.add_row(*(value if isinstance(value, Text) else cell(value) for value in row))
+        cells = [value if isinstance(value, Text) else cell(value) for value in row]
+        for head, text in zip(heads, cells, strict=True):
+            if head in cut:
+                text.no_wrap, text.overflow = True, "ellipsis"
+        made.add_row(*cells)
     return made
 
 

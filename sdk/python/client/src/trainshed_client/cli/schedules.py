@@ -45,13 +45,13 @@ def list_(limit: int, as_json: bool) -> None:
 
     rows = (
         (
-            one.id,
+            render.ident(one.id),
             one.name,
             one.cron,
             one.zone,
             "paused" if one.paused_at else render.when(one.next_due),
             one.phase,
-            one.last_error or one.last_job_id or "",
+            one.last_error or render.ident(one.last_job_id or ""),
         )
         for one in found
     )

@@ -34,7 +34,13 @@ def list_(limit: int, as_json: bool) -> None:
     from trainshed_client.cli import render
 
     rows = (
-        (u.id, u.path, render.size(u.size_bytes), render.when(u.created_at), (u.sha256 or "")[:12])
+        (
+            render.ident(u.id),
+            u.path,
+            render.size(u.size_bytes),
+            render.when(u.created_at),
+            (u.sha256 or "")[:12],
+        )
         for u in found
     )
     render.show(render.table(("upload", "path", "size", "made", "sha256"), rows))

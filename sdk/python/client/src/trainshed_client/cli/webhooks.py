@@ -11,6 +11,7 @@ from trainshed_client.cli.context import (
     confirm,
     echo_json,
     json_option,
+    named,
     open_client,
     yes_option,
 )
@@ -18,6 +19,7 @@ from trainshed_client.cli.safe_text import plain
 
 if TYPE_CHECKING:
     from trainshed_client.models_hooks import Delivery, WebhookInfo
+    from trainshed_client.sync import Client
 
 EVENTS = click.option(
     "--event", "events", multiple=True, help="Repeatable; * and job.* work. All if absent."
@@ -26,7 +28,7 @@ EVENTS = click.option(
 
 @click.group()
 def webhooks() -> None:
-    """Send events to your own server, signed."""
+    """Send events to your own server, signed. WEBHOOK is a name or an id."""
 
 
 @webhooks.command("list")
@@ -40,8 +42,11 @@ def list_(as_json: bool) -> None:
         return
     from trainshed_client.cli import render
 
-    rows = ((one.id, one.name, one.url, " ".join(one.events), one.health) for one in found)
-    render.show(render.table(("webhook", "name", "url", "events", "health"), rows))
+    rows = (
+        (render.ident(one.id), one.name, one.url, " ".join(one.events), one.health) for one in found
+    )
+    heads = ("webhook", "name", "url", "events", "health")
+    render.show(render.table(heads, rows, cut=("name", "url", "events")))
 
 
 @webhooks.command()
@@ -79,7 +84,7 @@ def rotate(webhook: str, as_json: bool, yes: bool) -> None:
     """Give a webhook a new secret; for 24 hours the old one signs too."""
     confirm(f"The present secret of {webhook} will stop signing in 24 hours. Go on?", yes)
     with open_client() as client:
-        made = client.webhooks.rotate(webhook)
+        made = client.webhooks.rotate(_id(client, webhook))
     _tell(made, as_json)
 
 
@@ -89,7 +94,7 @@ def rotate(webhook: str, as_json: bool, yes: bool) -> None:
 def test(webhook: str, as_json: bool) -> None:
     """Send a test event; look at it with deliveries."""
     with open_client() as client:
-        made = client.webhooks.test(webhook)
+        made = client.webhooks.test(_id(client, webhook))
     echo_json(made) if as_json else click.echo(f"queued {plain(made.id)}")
 
 
@@ -101,7 +106,7 @@ def test(webhook: str, as_json: bool) -> None:
 def deliveries(webhook: str, state: str | None, limit: int, as_json: bool) -> None:
     """List a webhook's deliveries, newest first."""
     with open_client() as client:
-        show([*client.webhooks.deliveries(webhook, state=state, limit=limit)], as_json)
+        show([*client.webhooks.deliveries(_id(client, webhook), state=state, limit=limit)], as_json)
 
 
 @webhooks.command()
@@ -114,10 +119,11 @@ def replay(webhook: str, delivery: tuple[str, ...], dead: bool, as_json: bool) -
     if dead == bool(delivery):
         raise click.UsageError("Name deliveries, or give --dead.")
     with open_client() as client:
+        of = _id(client, webhook)
         if dead:
-            n = client.webhooks.replay_dead(webhook).replayed
+            n = client.webhooks.replay_dead(of).replayed
         else:
-            n = len([client.webhooks.replay(webhook, one) for one in delivery])
+            n = len([client.webhooks.replay(of, one) for one in delivery])
     echo_json({"replayed": n}) if as_json else click.echo(f"sent again: {n}")
 
 
@@ -129,9 +135,10 @@ def delete(webhook: tuple[str, ...], as_json: bool, yes: bool) -> None:
     """Remove webhooks and their deliveries."""
     confirm(f"Remove {', '.join(webhook)}?", yes)
     with open_client() as client:
-        for one in webhook:
+        gone = [_id(client, one) for one in webhook]
+        for one in gone:
             client.webhooks.delete(one)
-    echo_json({"deleted": [*webhook]}) if as_json else click.echo(f"removed {', '.join(webhook)}")
+    echo_json({"deleted": gone}) if as_json else click.echo(f"removed {', '.join(webhook)}")
 
 
 def show(found: Iterable[Delivery], as_json: bool) -> None:
@@ -163,3 +170,7 @@ def _tell(made: WebhookInfo, as_json: bool) -> None:
         return
     click.echo(f"{plain(made.id)} {plain(made.name)}: shown this once, keep it safe", err=True)
     click.echo(plain(made.secret or ""))
+
+
+def _id(client: Client, text: str) -> str:
+    return named("webhook", text, client.webhooks.list)

@@ -11,6 +11,10 @@ from middleman.models import read
 from middleman.transport import Transport
 
 T = TypeVar("T")
+_ELSE = (
+    "The server sent no {} where one was expected. Is this the address of a Middleman API?"
+    " It ends with /api/v1."
+)
 
 
 class Family:
@@ -47,7 +51,7 @@ def mapping(answer: Any) -> dict[str, Any]:
         BadAnswerError: it is none.
     """
     if not isinstance(answer, dict):
-        raise BadAnswerError("The server sent no object where one was expected.")
+        raise BadAnswerError(_ELSE.format("object"))
     return answer
 
 
@@ -59,7 +63,7 @@ def listed(answer: Any, key: str | None = None) -> list[dict[str, Any]]:
     """
     found = answer if key is None else mapping(answer).get(key)
     if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
-        raise BadAnswerError("The server sent no list where one was expected.")
+        raise BadAnswerError(_ELSE.format("list"))
     return found
 
 

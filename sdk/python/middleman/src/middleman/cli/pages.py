@@ -91,7 +91,7 @@ def job(found: JobDetail) -> Table:
         ("environment", names),
         ("at most", f"{found.max_runtime_hours} h"),
         ("checkpoint every", f"{found.checkpoint_frequency} epochs"),
-        ("credits reserved", f"{found.reserved_credits:,}"),
+        ("credits reserved", None if found.completed_at else f"{found.reserved_credits:,}"),
         ("credits used", f"{found.actual_cost:,}"),
         ("region", found.current_region),
         ("retries", f"{found.retry_count} of {found.max_retries}" if found.retry_count else None),
