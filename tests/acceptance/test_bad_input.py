@@ -16,6 +16,15 @@ from tests.support.server import Api, Server, doctor, running
 
 LONG = "x" * 100_000
 JSON = {"Content-Type": "application/json"}
+URLS = (
+    "http://169.254.169.254/", "http://[::ffff:127.0.0.1]/", "file:///etc/passwd", "http://127.0.0.1/",
+    "http://localhost/", "http://0x7f000001/", "http://2130706433/", "http://127.1/", "http://0/",
+    "http://[::1]/", "http://10.0.0.1/", "http://[fe80::1]/", "http://[64:ff9b::a9fe:a9fe]/",
+    "gopher://example.com/", "javascript:alert(1)", "//example.com", "example.com", "", 7, None,
+    "http://", "http://user:secret@example.com/", "http://example.com:99999/", "http://a b/",
+    "http://example.com/\r\nHost: evil", "http://example.com/" + "x" * 5000, "http://metadata.\x00/",
+)  # fmt: skip
+HOOK = "https://example.com/hook"
 #: A field of a Middleman job → what it cannot be.
 JOB_FIELDS: dict[str, list[Any]] = {
     "script_path": [
@@ -80,6 +89,23 @@ CALLS: list[tuple[str, str, Any, int]] = [
             )
         )
     ],
+    *[
+        ("POST", "/webhooks", {"name": "n", "url": HOOK, "events": ["*"], **wrong}, 400)
+        for wrong in (
+            {"name": ""}, {"name": 7}, {"name": "x" * 101}, {"events": []}, {"events": "*"},
+            {"events": [7]}, {"events": ["job.flew"]}, {"events": [""]}, {"secret": "mine"},
+            *({"url": url} for url in URLS),
+        )
+    ],
+    *[
+        (method, f"/webhooks/{{none}}{tail}", body, 404)
+        for method, tail, body in (
+            ("GET", "", None), ("PATCH", "", {"name": "x"}), ("DELETE", "", None),
+            ("POST", "/regenerate-secret", None), ("POST", "/test", None),
+            ("GET", "/deliveries", None), ("POST", "/replay", None),
+            ("POST", "/deliveries/{none}/replay", None),
+        )
+    ],
     ("POST", "/data/upload-url", {"filename": "a.csv", "size_bytes": -1}, 400),
     ("POST", "/data/upload-url", {"filename": "a.csv", "size_bytes": "1"}, 400),
     ("POST", "/data/upload-url", {"filename": "a.csv", "size_bytes": 2**70}, 400),
@@ -113,14 +139,6 @@ ORCHESTRATOR: list[dict[str, Any]] = [
     *({"max_retries": one} for one in (-1, 11, 1.5, "many", None, [])),
     *({"checkpoint_path": one} for one in ("/", "../../x", "/a/../../etc", "a\x00b", 7, "")),
 ]
-URLS = (
-    "http://169.254.169.254/", "http://[::ffff:127.0.0.1]/", "file:///etc/passwd", "http://127.0.0.1/",
-    "http://localhost/", "http://0x7f000001/", "http://2130706433/", "http://127.1/", "http://0/",
-    "http://[::1]/", "http://10.0.0.1/", "http://[fe80::1]/", "http://[64:ff9b::a9fe:a9fe]/",
-    "gopher://example.com/", "javascript:alert(1)", "//example.com", "example.com", "", 7, None,
-    "http://", "http://user:secret@example.com/", "http://example.com:99999/", "http://a b/",
-    "http://example.com/\r\nHost: evil", "http://example.com/" + "x" * 5000, "http://metadata.\x00/",
-)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -231,7 +249,9 @@ def test_no_bad_call_of_middleman(ended: str, all_of: Everything) -> None:
         all_of.middleman(method, filled(path), status, filled(body))
 
 
-@pytest.mark.parametrize("path", ["/jobs", "/api-keys", "/data/upload-url", "/data/download-url"])
+@pytest.mark.parametrize(
+    "path", ["/jobs", "/api-keys", "/data/upload-url", "/data/download-url", "/webhooks"]
+)
 def test_no_bad_body_of_middleman(all_of: Everything, path: str) -> None:
     def send(content: bytes, status: int, **headers: str) -> None:
         head = {**all_of.key, **JSON, **{k.replace("_", "-"): v for k, v in headers.items()}}

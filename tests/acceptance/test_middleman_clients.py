@@ -7,6 +7,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import json
 import os
 import re
 import subprocess
@@ -17,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from standardwebhooks import Webhook
 from tests.support.clients import OURS, PINNED, Client, Tenant
@@ -26,13 +28,17 @@ from tests.support.sink import sinking
 SDKS = ("middleman-ml-0.1.0", "middleman-ml-0.1.1")
 CLI = "middleman-cli-0.1.1"
 SCRIPT = PINNED / "train.py"
+IMAGE = "registry.example.org/trainer:1"
 
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server of its own: it gets more than one account."""
-    loopback = {"TRAINSHED_OUTBOUND_ALLOW": '["127.0.0.0/8"]'}
-    with running(tmp_path_factory.mktemp("middleman") / "data", **loopback) as one:
+    env = {
+        "TRAINSHED_OUTBOUND_ALLOW": '["127.0.0.0/8"]',
+        "TRAINSHED_IMAGES": json.dumps({IMAGE: sys.executable}),
+    }
+    with running(tmp_path_factory.mktemp("middleman") / "data", **env) as one:
         yield one
 
 
@@ -257,6 +263,7 @@ def test_all_clients_at_once_see_only_their_own(
     threads = [threading.Thread(target=drive, args=(client,)) for client in clients]
     for thread in threads:
         thread.start()
+    orchestrator_stays_local(house, tenants)
     for thread in threads:
         thread.join()
     assert sorted(seen) == [t.name for t in tenants]
@@ -265,6 +272,38 @@ def test_all_clients_at_once_see_only_their_own(
     for client in clients:
         check_life(seen[client.tenant.name], client.home, digits)
     assert doctor(house) == []
+
+
+def orchestrator_stays_local(house: Server, tenants: list[Tenant]) -> None:
+    """Without a key its door is the account local: it sees its own job, and nobody else does."""
+    with httpx2.Client(base_url=house.url, timeout=30) as http:
+        new = {
+            "name": "beside", "image": IMAGE, "schedule": "0 2 1 1 *",
+            "command": ["python", "-c", "print('beside the others')"],
+        }  # fmt: skip
+        made = http.post("/jobs", json=new)
+        if made.status_code == 401:  # where a job's network cannot be its own, open mode must end
+            assert "several people" in made.json()["detail"]
+            return
+        assert made.status_code == 201, made.text
+        one = f"/jobs/{made.json()['job_id']}"
+        assert http.post(f"{one}/run-now").status_code == 200
+        eventually(lambda: http.get(one).json()["status"] == "completed", 90, "it runs beside them")
+        assert http.get(f"{one}/logs").json()["logs"] == "beside the others\n"
+        assert [job["name"] for job in http.get("/jobs").json()["jobs"]] == ["beside"]
+        assert http.get("/stats").json()["total_jobs"] == 1
+        for path in ("/v1/jobs", "/api/v1/jobs", "/middleman/api/v1/jobs", "/v1/credits"):
+            assert http.get(path).status_code in (401, 404)
+        run = http.get(f"{one}/attempts").json()["attempts"][0]["run_id"]
+        for tenant in tenants:
+            key = {"Authorization": f"Bearer {tenant.key}"}
+            assert http.get("/jobs", headers=key).json()["total"] == 0
+            for method, path in (("GET", one), ("DELETE", one), ("POST", f"{one}/run-now")):
+                sent = {"json": {}} if method == "POST" else {}
+                assert http.request(method, path, headers=key, **sent).status_code == 404
+            assert http.get(f"/v1/jobs/{run}", headers=key).status_code == 404
+            plain = run.removeprefix("job_")
+            assert http.get(f"/api/v1/jobs/{plain}", headers=key).status_code == 404
 
 
 def test_the_downloaded_model_is_the_committed_one(

@@ -24,7 +24,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from tests.integration.runner_shed import Shed, kill, marked, shed, wait_for
-from tests.unit.runner.fake_server import Attempt
+from tests.unit.runner.fake_server import UID, Attempt
 
 PUBLIC, HOST, NEIGHBOUR = "203.0.113.1", "203.0.113.2", "10.77.0.9"
 PRIVATE, METADATA = "10.77.0.1", "169.254.169.254"
@@ -154,7 +154,7 @@ def jobs(place: Shed, api_url: str) -> dict[str, Any]:
     found: dict[str, Any] = {"api": api_url}
     where = [PUBLIC, HOST, PRIVATE, NEIGHBOUR, METADATA, "127.0.0.1", "192.0.2.2", "192.0.2.3"]
     for network in ("host", "egress", "none"):
-        sandbox = {"kind": "auto", "uid": 203_000, "network": network, "minimum": "none"}
+        sandbox = {"kind": "auto", "uid": UID, "network": network, "minimum": "none"}
         attempt = place.launch(
             ["python", "-c", PROBE.replace("PORT", str(PORT)), *where],
             sandbox=sandbox,
@@ -175,7 +175,7 @@ def jobs(place: Shed, api_url: str) -> dict[str, Any]:
 
 def sleeper(place: Shed) -> Attempt:
     """Return an Attempt that runs with a way out until it is ended."""
-    sandbox = {"kind": "auto", "uid": 203_000, "network": "egress", "minimum": "none"}
+    sandbox = {"kind": "auto", "uid": UID, "network": "egress", "minimum": "none"}
     command = ["python", "-c", "import time; print('up', flush=True); time.sleep(600)"]
     attempt = place.launch(command, sandbox=sandbox, grace_s=60)
     wait_for(lambda: attempt.text() == "up\n", 60)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from tests.integration.runner_shed import Shed, kill, marked, shed, wait_for
 from tests.support.images import PYTHON, SHELL, Engine
-from tests.unit.runner.fake_server import Attempt
+from tests.unit.runner.fake_server import UID, Attempt
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_a_container_runs_the_command_and_says_where_it_ran(
     done = ended(attempt)
     assert (done["cause"], done["exit_code"]) == ("exited", 7), (done, attempt.text("stderr"))
     text = attempt.text()
-    uid = "203000" if os.getuid() == 0 else str(os.getuid())
+    uid = str(UID) if os.getuid() == 0 else str(os.getuid())
     assert text.splitlines()[0] == uid
     assert "CapEff:\t0000000000000000" in text
     assert "CapBnd:\t0000000000000000" in text

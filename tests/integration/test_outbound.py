@@ -120,6 +120,8 @@ def test_what_can_never_be_called_is_said_at_once(url: object) -> None:
 @pytest.mark.parametrize("host", ["2130706433", "0x7f.1", "127.1", "0177.0.0.1", "localhost"])
 def test_odd_spellings_of_loopback_are_refused(host: str, sink: Sink) -> None:
     shut = rules([], [sink.port], [])
+    with pytest.raises(InvalidInput):
+        GuardedHttp(shut).check(f"http://{host}:{sink.port}/ok")
     with pytest.raises(Unavailable):
         post(shut, f"http://{host}:{sink.port}/ok")
     assert sink.got == []

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.integration.runner_shed import Shed, marked, shed, wait_for
+from tests.unit.runner.fake_server import UID
 
 HAS_BWRAP = shutil.which("bwrap") is not None
 KINDS = [
@@ -320,5 +321,5 @@ def test_environment_kinds_that_are_missing(place: Shed) -> None:
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root to have another uid")
 def test_workspace_belongs_to_the_job(place: Shed) -> None:
     attempt = place.run(["sh", "-c", "id -u; touch here"])
-    assert attempt.text() == "203000\n"
-    assert (place.folder(attempt) / "work" / "here").stat().st_uid == 203_000
+    assert attempt.text() == f"{UID}\n"
+    assert (place.folder(attempt) / "work" / "here").stat().st_uid == UID

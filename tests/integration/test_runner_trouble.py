@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from tests.integration.runner_shed import Shed, kill, marked, shed, wait_for
-from tests.unit.runner.fake_server import Attempt
+from tests.unit.runner.fake_server import UID, Attempt
 
 from trainshed.executors.process.executor import ProcessExecutor
 from trainshed.ports.executor import Launch
@@ -228,7 +228,7 @@ def test_job_reads_nothing_of_the_server(kind: str, monkeypatch: pytest.MonkeyPa
         assert attempt.started is not None
         assert attempt.started["isolation"] == {"bare": "partial", "bwrap": "strong"}[kind]
         lines = attempt.text().splitlines()
-        assert lines[0] == "uid 203000"
+        assert lines[0] == f"uid {UID}"
         assert not [line for line in lines if line.startswith("READ")]
         keys = set(lines[1].split()[1:])
         assert keys - {"PWD", "LC_CTYPE"} == {
@@ -261,7 +261,7 @@ def test_sandbox_shows_little_and_writes_nowhere_else(place: Shed) -> None:
 @needs_bwrap
 def test_no_network_when_asked(place: Shed) -> None:
     code = "print(open('/proc/net/dev').read().count(':'))"
-    sandbox = {"kind": "bwrap", "uid": 203_000, "network": "none", "minimum": "strong"}
+    sandbox = {"kind": "bwrap", "uid": UID, "network": "none", "minimum": "strong"}
     attempt = Attempt(["python", "-c", code], sandbox=sandbox)
     place.server.add(attempt)
     order = Launch(attempt.id, attempt.token, place.server.url)
@@ -271,7 +271,7 @@ def test_no_network_when_asked(place: Shed) -> None:
 
 
 def test_minimum_isolation_is_kept(place: Shed) -> None:
-    sandbox = {"kind": "bare", "uid": 203_000, "network": "host", "minimum": "strong"}
+    sandbox = {"kind": "bare", "uid": UID, "network": "host", "minimum": "strong"}
     attempt = Attempt(["touch", "ran"], sandbox=sandbox)
     place.server.add(attempt)
     order = Launch(attempt.id, attempt.token, place.server.url)
