@@ -108,8 +108,8 @@ def image(containers: Engine) -> str:
         pip.write_text("[global]\nno-index = true\nfind-links = /wheels\n")
         containers.build(BASE, python=True, venv=True)
         containers.run(
-            "build", "--quiet", "--format=docker", "--layers=false", "--network=none", "--pull=never", *ULIMITS,
-            f"--build-arg=BASE={BASE}", f"--volume={wheels}:/wheels:ro",
+            "build", "--quiet", "--format=docker", "--layers=false", "--network=none",
+            "--pull=never", *ULIMITS, f"--build-arg=BASE={BASE}", f"--volume={wheels}:/wheels:ro",
             f"--volume={pip}:/etc/pip.conf:ro", f"--file={ROOT / 'deploy' / 'Containerfile'}",
             f"--tag={IMAGE}", str(ROOT), timeout_s=400,
         )  # fmt: skip
@@ -169,6 +169,9 @@ def test_the_orchestrator_runs_a_job(box: Box) -> None:
 def test_it_stops_in_order_and_keeps_its_data(box: Box) -> None:
     api, before = Api(box), box.credentials
     done = api.wait(api.submit(["true"]))
+    code = "import os, time; time.sleep(0 if os.environ['TRAINSHED_ATTEMPT'] == '2' else 300)"
+    begun = api.python(code)
+    api.wait(begun, "RUNNING")
     began = time.monotonic()
     box.engine.run("stop", "--time=10", box.name)
     assert time.monotonic() - began < 10
@@ -177,5 +180,6 @@ def test_it_stops_in_order_and_keeps_its_data(box: Box) -> None:
     box.wait()
     assert box.credentials == before
     assert api.job(done["id"]) == done
-    assert api.wait(api.submit(["true"]))["state"] == "SUCCEEDED"
+    again = api.wait(begun, timeout_s=120)
+    assert (again["state"], again["attempt"]["number"]) == ("SUCCEEDED", 2), box.log()
     assert json.loads(box.inside("trainshed", "doctor", "--verify", "--json"))["broken"] == []

@@ -17,8 +17,9 @@ from pathlib import Path
 
 SHELL, PYTHON = "localhost/trainshed-test/shell:1", "localhost/trainshed-test/python:1"
 APPLETS = (
-    "cat", "chown", "cp", "dd", "echo", "env", "false", "head", "id", "kill", "ls", "mkdir", "mount", "ps",
-    "rm", "seq", "sh", "sleep", "stat", "tail", "test", "touch", "true", "wc", "wget", "yes",
+    "cat", "chown", "cp", "dd", "echo", "env", "false", "head", "id", "kill", "ls", "mkdir",
+    "mount", "ps", "rm", "seq", "sh", "sleep", "stat", "tail", "test", "touch", "true", "wc",
+    "wget", "yes",
 )  # fmt: skip
 #: What binary wheels take for granted.
 STANDARD = ("libgcc_s.so.1", "libstdc++.so.6", "libdl.so.2", "libm.so.6", "libpthread.so.0",

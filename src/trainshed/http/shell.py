@@ -96,12 +96,12 @@ class Shell:
     def _counter(self, scope: Scope) -> Callable[[int], None]:
         """Return what notes the answer to this request once its status is known."""
         began = time.perf_counter()
-        door = door_of(self._doors, scope["path"])
-        name = "none" if door is None else door.name
 
         def count(status: int) -> None:
             seconds = time.perf_counter() - began
-            self.measures.count(name, scope["method"], status, seconds)
+            door = door_of(self._doors, scope["path"])  # as rewritten: an alias is the door's
+            route = getattr(scope.get("route"), "path", "none")
+            self.measures.count(door, route, scope["method"], status, seconds)
 
         return count
 

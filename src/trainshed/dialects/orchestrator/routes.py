@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from fastapi import Path, Query
 
 from trainshed.dialects.orchestrator import errors, pages, schema, translate
+from trainshed.dialects.orchestrator.figures import Figures
 from trainshed.domain.errors import Conflict, NotFound, TrainshedError
 from trainshed.http.guards import OPEN_READ, OPEN_WRITE, PUBLIC, Alias, Door, Route
 from trainshed.http.hall import Called
@@ -232,5 +233,5 @@ def door(backoff_s: float) -> Door:
         translate.DIALECT, PREFIX, routes, "The Training Job Orchestrator's API",
         errors.render, f"{PREFIX}/openapi.json",
         aliases=[Alias(path, path) for path in ("/jobs", "/stats", "/health", "/docs", "/redoc")],
-        strict=False, error=errors.DESCRIPTION, front=front,
+        strict=False, error=errors.DESCRIPTION, front=front, figures=Figures(), counted=True,
     )  # fmt: skip
