@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -14,7 +15,6 @@ from prometheus_client.core import (
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from trainshed.http.guards import Door
 from trainshed.ports.deps import Deps
@@ -92,9 +92,8 @@ def _family(figure: Figure) -> Metric:
     if figure.spreads is not None:
         spread = HistogramMetricFamily(figure.name, figure.help, labels=figure.labels)
         for labels, one in figure.spreads.items():
-            spread.add_metric(
-                labels, [(floatToGoString(le), n) for le, n in one.buckets()], one.total
-            )
+            buckets = [("+Inf" if math.isinf(le) else str(le), n) for le, n in one.buckets()]
+            spread.add_metric(labels, buckets, one.total)
         return spread
     made = CounterMetricFamily if figure.counts_up else GaugeMetricFamily
     family = made(figure.name, figure.help, labels=figure.labels)
