@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 import yaml
 from tests.support.images import Engine
@@ -50,11 +51,17 @@ class Box(Server):
         return self.engine.run("exec", self.name, *words, check=check).stdout
 
     def wait(self) -> None:
-        """Return once the engine finds it healthy, by its own check."""
-        eventually(
-            lambda: self.engine.run("healthcheck", "run", self.name, check=False).returncode == 0,
-            60, "healthy",
-        )  # fmt: skip
+        """Return once it answers and the engine finds it healthy, by its own check."""
+
+        def healthy() -> bool:
+            try:
+                httpx2.get(f"{self.url}/v1/health", timeout=5)
+            except httpx2.TransportError:
+                return False
+            done = self.engine.run("healthcheck", "run", self.name, check=False)
+            return done.returncode == 0
+
+        eventually(healthy, 150, "healthy")
 
     def state(self, field: str) -> str:
         """Return a field of what the engine knows of it."""
@@ -145,7 +152,10 @@ def test_jobs_run_inside(box: Box) -> None:
     assert job["state"] == "SUCCEEDED", (job, box.log())
     assert api.logs(job["id"]) == b"uid 10001\n"
     # What docs/operations.md says of jobs in this container.
-    assert job["attempt"]["isolation"] == "none"
+    assert (job["attempt"]["isolation"], job["attempt"]["network"]) == ("none", "host")
+    closed = api.wait(api.submit(["true"], network="none"))
+    assert closed["state"] == "FAILED"
+    assert "must have no network" in closed["message"]
     assert "sandbox                none" in box.inside("trainshed", "doctor")
 
 
