@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 import yaml
 from tests.support.images import Engine
@@ -50,11 +51,17 @@ class Box(Server):
         return self.engine.run("exec", self.name, *words, check=check).stdout
 
     def wait(self) -> None:
-        """Return once the engine finds it healthy, by its own check."""
-        eventually(
-            lambda: self.engine.run("healthcheck", "run", self.name, check=False).returncode == 0,
-            60, "healthy",
-        )  # fmt: skip
+        """Return once it answers and the engine finds it healthy, by its own check."""
+
+        def healthy() -> bool:
+            try:
+                httpx2.get(f"{self.url}/v1/health", timeout=5)
+            except httpx2.TransportError:
+                return False
+            done = self.engine.run("healthcheck", "run", self.name, check=False)
+            return done.returncode == 0
+
+        eventually(healthy, 150, "healthy")
 
     def state(self, field: str) -> str:
         """Return a field of what the engine knows of it."""
@@ -109,8 +116,7 @@ def image(containers: Engine) -> str:
         containers.build(BASE, python=True, venv=True)
         containers.run(
             "build", "--quiet", "--format=docker", "--layers=false", "--network=none",
-            "--pull=never", *ULIMITS,
-            f"--build-arg=BASE={BASE}", f"--volume={wheels}:/wheels:ro",
+            "--pull=never", *ULIMITS, f"--build-arg=BASE={BASE}", f"--volume={wheels}:/wheels:ro",
             f"--volume={pip}:/etc/pip.conf:ro", f"--file={ROOT / 'deploy' / 'Containerfile'}",
             f"--tag={IMAGE}", str(ROOT), timeout_s=400,
         )  # fmt: skip
@@ -146,7 +152,10 @@ def test_jobs_run_inside(box: Box) -> None:
     assert job["state"] == "SUCCEEDED", (job, box.log())
     assert api.logs(job["id"]) == b"uid 10001\n"
     # What docs/operations.md says of jobs in this container.
-    assert job["attempt"]["isolation"] == "none"
+    assert (job["attempt"]["isolation"], job["attempt"]["network"]) == ("none", "host")
+    closed = api.wait(api.submit(["true"], network="none"))
+    assert closed["state"] == "FAILED"
+    assert "must have no network" in closed["message"]
     assert "sandbox                none" in box.inside("trainshed", "doctor")
 
 
@@ -170,6 +179,9 @@ def test_the_orchestrator_runs_a_job(box: Box) -> None:
 def test_it_stops_in_order_and_keeps_its_data(box: Box) -> None:
     api, before = Api(box), box.credentials
     done = api.wait(api.submit(["true"]))
+    code = "import os, time; time.sleep(0 if os.environ['TRAINSHED_ATTEMPT'] == '2' else 300)"
+    begun = api.python(code)
+    api.wait(begun, "RUNNING")
     began = time.monotonic()
     box.engine.run("stop", "--time=10", box.name)
     assert time.monotonic() - began < 10
@@ -178,5 +190,6 @@ def test_it_stops_in_order_and_keeps_its_data(box: Box) -> None:
     box.wait()
     assert box.credentials == before
     assert api.job(done["id"]) == done
-    assert api.wait(api.submit(["true"]))["state"] == "SUCCEEDED"
+    again = api.wait(begun, timeout_s=120)
+    assert (again["state"], again["attempt"]["number"]) == ("SUCCEEDED", 2), box.log()
     assert json.loads(box.inside("trainshed", "doctor", "--verify", "--json"))["broken"] == []

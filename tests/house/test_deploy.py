@@ -11,6 +11,9 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from tests.support.deps import world
 
+from trainshed.dialects.native import door as native_door
+from trainshed.dialects.orchestrator.routes import door as orchestrator_door
+
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 NAME = re.compile(r"\b(?:trainshed|process|training)_[a-z_]+")
 
@@ -29,10 +32,12 @@ def expressions() -> dict[str, str]:
 
 
 def test_alerts_and_dashboard_use_figures_that_are_there(tmp_path: Path) -> None:
-    with world(tmp_path) as w:
+    with world(tmp_path, doors=[native_door(), orchestrator_door(60.0)]) as w:
         w.client.get("/v1/health")
         text = w.client.get("/metrics", headers=w.admin.headers).text
-    exposed = {s.name for f in text_string_to_metric_families(text) for s in f.samples}
+    families = list(text_string_to_metric_families(text))
+    exposed = {s.name for f in families for s in f.samples}
+    exposed |= {f.name + "_bucket" * (f.type == "histogram") for f in families}
     asked = {where: set(NAME.findall(expr)) for where, expr in expressions().items()}
     assert len(asked) > 10
     assert {w: names - exposed for w, names in asked.items() if names - exposed} == {}

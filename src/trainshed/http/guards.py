@@ -120,7 +120,8 @@ class Door:
     ``render`` shows its errors, ``error`` describes them in OpenAPI; ``title`` is for people.
     ``strict`` refuses unknown query parameters. ``front`` adds to the JSON of ``GET /``.
     ``pages`` are for a browser, by their names: the front page links them.
-    ``figures``: what it adds to ``/metrics``, asked for at each scrape.
+    ``figures``: what it adds to ``/metrics``, asked for at each scrape. ``counted``: its requests
+    are also counted by route there (``api_requests_total``), which only one door may ask for.
     """
 
     name: str
@@ -133,6 +134,7 @@ class Door:
     aliases: Sequence[Alias] = ()
     error: Mapping[str, Any] | None = None
     figures: Callable[[Deps], Sequence[Figure]] | None = None
+    counted: bool = False
     strict: bool = True
     front: Callable[[Deps], Mapping[str, Any]] | None = None
     pages: Mapping[str, str] = field(default_factory=dict)

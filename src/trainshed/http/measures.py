@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
@@ -33,14 +39,29 @@ class Measures:
             "trainshed_http_request_seconds", "Seconds until the answer begins", ("door",),
             buckets=BUCKETS, registry=self._registry,
         )  # fmt: skip
+        self._api = Counter(
+            "api_requests", "Requests of an API that counts them by route",
+            ("method", "endpoint", "status"), registry=self._registry,
+        )  # fmt: skip
+        self._api_seconds = Histogram(
+            "api_request_duration_seconds", "Seconds until the answer begins, of the same",
+            ("method", "endpoint"), buckets=BUCKETS, registry=self._registry,
+        )  # fmt: skip
         ProcessCollector(registry=self._registry)
         self._registry.register(_Asked(deps, doors))
 
-    def count(self, door: str, method: str, status: int, seconds: float) -> None:
-        """Note one answer."""
+    def count(
+        self, door: Door | None, route: str, method: str, status: int, seconds: float
+    ) -> None:
+        """Note one answer; ``route`` is the path's template, never the path."""
         known = method if method in METHODS else "other"
-        self._requests.labels(door, known, str(status)).inc()
-        self._seconds.labels(door).observe(seconds)
+        name = "none" if door is None else door.name
+        self._requests.labels(name, known, str(status)).inc()
+        self._seconds.labels(name).observe(seconds)
+        if door is not None and door.counted:
+            short = route.removeprefix(door.prefix) or "/"
+            self._api.labels(known, short, str(status)).inc()
+            self._api_seconds.labels(known, short).observe(seconds)
 
     def text(self) -> tuple[bytes, str]:
         """Return the exposition and its content type."""
@@ -68,6 +89,12 @@ class _Asked(Collector):
 
 
 def _family(figure: Figure) -> Metric:
+    if figure.spreads is not None:
+        spread = HistogramMetricFamily(figure.name, figure.help, labels=figure.labels)
+        for labels, one in figure.spreads.items():
+            buckets = [("+Inf" if math.isinf(le) else str(le), n) for le, n in one.buckets()]
+            spread.add_metric(labels, buckets, one.total)
+        return spread
     made = CounterMetricFamily if figure.counts_up else GaugeMetricFamily
     family = made(figure.name, figure.help, labels=figure.labels)
     for labels, value in figure.samples.items():

@@ -99,9 +99,9 @@ class Shell:
 
         def count(status: int) -> None:
             seconds = time.perf_counter() - began
-            door = door_of(self._doors, scope["path"])  # by now a literal address is its door's
-            name = "none" if door is None else door.name
-            self.measures.count(name, scope["method"], status, seconds)
+            door = door_of(self._doors, scope["path"])  # as rewritten: an alias is the door's
+            route = getattr(scope.get("route"), "path", "none")
+            self.measures.count(door, route, scope["method"], status, seconds)
 
         return count
 

@@ -13,9 +13,9 @@ from trainshed.domain.schedule import Fire, Phase, Schedule
 
 @dataclass(frozen=True, slots=True)
 class ScheduleFilter:
-    """``dialect`` and ``phases`` narrow; None and empty mean all."""
+    """Every field narrows; None and empty mean all. ``account_id`` None is for operators."""
 
-    account_id: str
+    account_id: str | None
     dialect: str | None = None
     phases: tuple[Phase, ...] = ()
 
@@ -62,8 +62,11 @@ class Schedules(Protocol):
     ) -> list[Schedule]:
         """Newest first; strictly before (created_at, id)."""
 
-    def counts(self, account_id: str, dialect: str | None = None) -> dict[Phase, int]:
+    def counts(self, account_id: str | None, dialect: str | None = None) -> dict[Phase, int]:
         """How many there are by phase."""
+
+    def created(self, dialect: str) -> dict[str, int]:
+        """How many were ever made, by name, over all accounts; deleted ones too."""
 
     def add_fire(self, fire: Fire) -> bool:
         """False if that due time has happened before: the row decides, whoever asks."""

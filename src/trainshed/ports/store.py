@@ -16,7 +16,7 @@ from typing import Protocol, TypeVar
 
 from trainshed.domain.artifact import Artifact, ArtifactKind, BlobRef
 from trainshed.domain.attempt import Attempt
-from trainshed.domain.delivery import Delivery, Subscription
+from trainshed.domain.delivery import Delivery, DeliveryState, Subscription
 from trainshed.domain.events import Event
 from trainshed.domain.image import Login
 from trainshed.domain.job import Job
@@ -277,6 +277,16 @@ class Logins(Protocol):
         """False if there was none."""
 
 
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many Deliveries of a channel are in a state, and when the oldest was made."""
+
+    channel: str
+    state: DeliveryState
+    n: int
+    oldest: datetime
+
+
 class Deliveries(Protocol):
     """Subscriptions, and deliveries on their way."""
 
@@ -332,6 +342,14 @@ class Deliveries(Protocol):
         """Of each Subscription remove what did not arrive beyond ``most``: dead ones first, then
         what waits, oldest first, at most ``limit`` of each. Count it there; return how many.
         """
+
+    def tally(self) -> list[Tally]:
+        """Count what is kept, over all accounts, by channel and state."""
+
+    def settled(
+        self, since: datetime, until: datetime, limit: int
+    ) -> list[tuple[str, str, DeliveryState]]:
+        """(channel, Job id, state) of those of Jobs that arrived or died in (since, until]."""
 
     def purge(self, before: datetime) -> int:
         """Drop what was delivered before; dead ones stay."""

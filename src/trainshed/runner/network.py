@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from trainshed.runner import egress
 from trainshed.runner.config import Config
 from trainshed.runner.egress import Egress
+from trainshed.runner.launch import StartFailed
 from trainshed.runner.relay import Relay
-from trainshed.runner.sandboxes import Choice
+from trainshed.runner.sandboxes import Choice, bare
 from trainshed.wire.v1 import Assignment
+
+_OPEN = "without bubblewrap or root no network can be kept from a job on this machine"
 
 
 @dataclass(slots=True)
@@ -55,13 +58,25 @@ class Network:
 
 
 def build(config: Config, choice: Choice, job: Assignment, say: Callable[[str], None]) -> Network:
-    """Return the network that the Assignment asks for, or none, saying why."""
+    """Return the network that the Assignment asks for, or none, saying why.
+
+    Raises:
+        StartFailed: none is asked for and cannot be kept from the job here.
+    """
     asked = str(job.sandbox.get("network") or "host")
+    if asked == "host":
+        return Network("host", job.api_url)
+    closes = choice.kind == "bwrap" or bare.closes_network(config.host)
     if asked != "egress":
-        return Network("host" if asked == "host" else "none", job.api_url)
+        if not closes:
+            raise StartFailed(f"This job must have no network, and {_OPEN}.")
+        return Network("none", job.api_url)
     try:
         out = egress.build(config.host, choice)
     except egress.NotBuilt as error:
+        if not closes:
+            say(f"Network: host; {_OPEN}.")
+            return Network("host", job.api_url)
         say(f"Network: none; egress cannot be built on this machine: {error}.")
         return Network("none", job.api_url)
     relay = Relay(out, job.api_url, job.job_token) if job.api_url else None

@@ -15,10 +15,9 @@ from trainshed.domain.job import MAX_PRIORITY, Job, derived
 from trainshed.domain.people import Principal, Right
 from trainshed.domain.states import JobState
 from trainshed.ports.deps import Deps
-from trainshed.ports.records import AuditEntry
 from trainshed.ports.store import Tx
 from trainshed.ports.views import JobView
-from trainshed.usecases import billing, orders, queries
+from trainshed.usecases import audit, billing, orders, queries
 from trainshed.usecases.submit import SubmitJob, opened_env, submit
 
 
@@ -39,7 +38,7 @@ def cancel(deps: Deps, principal: Principal, job_id: str) -> JobView:
             billing.settle(tx, asked, tx.attempts.of_job(job_id), pools, stamp)
         kind = "job.cancelled" if asked.terminal else "job.cancelling"
         _note(tx, asked, kind, stamp.now)
-        _audit(tx, principal, "job.cancel", job_id, stamp.now)
+        audit.line(tx, principal, principal.account_id, "job.cancel", job_id, stamp.now)
         return orders.leave(tx, live, "cancel")
 
     return _after(deps, principal, job_id, deps.store.write(apply))
@@ -163,7 +162,7 @@ def delete(deps: Deps, principal: Principal, job_id: str) -> None:
             tx.streams.forget(attempt.id)
         tx.jobs.save(replace(job, deleted_at=now))
         _note(tx, job, "job.deleted", now)
-        _audit(tx, principal, "job.delete", job_id, now)
+        audit.line(tx, principal, principal.account_id, "job.delete", job_id, now)
 
     deps.store.write(apply)
     deps.bus.notify("events")
@@ -177,10 +176,6 @@ def _load(tx: Tx, principal: Principal, job_id: str) -> tuple[Job, Attempt | Non
 
 def _note(tx: Tx, job: Job, kind: str, now: datetime, **data: object) -> None:
     tx.events.append(Event(kind, job.account_id, now, job.id, None, data))
-
-
-def _audit(tx: Tx, principal: Principal, action: str, target: str, now: datetime) -> None:
-    tx.records.audit(AuditEntry(now, principal.id, principal.account_id, action, target))
 
 
 def _after(deps: Deps, principal: Principal, job_id: str, live: Attempt | None) -> JobView:

@@ -4,38 +4,69 @@ the way (law 5).
 
 from __future__ import annotations
 
+import bisect
+import itertools
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from trainshed.domain.attempt import Attempt
+from trainshed.domain.delivery import DeliveryState
 from trainshed.domain.resources import Use
+from trainshed.domain.schedule import Phase
 from trainshed.domain.states import LIVE, JobState
 from trainshed.ports.deps import Deps
-from trainshed.ports.store import Tx
+from trainshed.ports.store import Tally, Tx
 from trainshed.usecases.capacity import offers_of, use_of
 
+Samples = dict[tuple[str, ...], float]
 KINDS = {"cpus": "CPUs", "memory_bytes": "Memory", "gpus": "GPUs"}
+
+
+class Spread:
+    """How values are spread over the buckets up to each of ``bounds``."""
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        """Begin with nothing seen."""
+        self._bounds = (*bounds, math.inf)
+        self._counts = [0] * len(self._bounds)
+        self.total = 0.0
+
+    def add(self, value: float) -> None:
+        """Note one value."""
+        self._counts[bisect.bisect_left(self._bounds, value)] += 1
+        self.total += value
+
+    def buckets(self) -> list[tuple[float, int]]:
+        """Return (upper bound, how many up to it), as Prometheus reads it: ``le`` +Inf is all."""
+        return list(zip(self._bounds, itertools.accumulate(self._counts), strict=True))
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One named figure with its samples: values of ``labels`` -> value, in the unit it names."""
+    """One named figure with its samples: values of ``labels`` -> value, in the unit it names.
+    ``spreads`` instead of ``samples`` make it a histogram.
+    """
 
     name: str
     help: str
     labels: tuple[str, ...] = ()
-    samples: dict[tuple[str, ...], float] = field(default_factory=dict)
+    samples: Samples = field(default_factory=dict)
     counts_up: bool = False
+    spreads: dict[tuple[str, ...], Spread] | None = None
 
 
 def engine_figures(deps: Deps) -> Sequence[Figure]:
     """Return what the engine does now, over all accounts; operators only."""
 
-    def load(tx: Tx) -> tuple[dict[str, int], list[Attempt], int]:
-        return tx.jobs.counts(None), tx.attempts.live(), tx.events.last_seq()
+    def load(tx: Tx) -> tuple[dict[str, int], list[Attempt], int, list[Tally], int]:
+        return (
+            tx.jobs.counts(None), tx.attempts.live(), tx.events.last_seq(),
+            tx.deliveries.tally(), tx.schedules.counts(None).get(Phase.FAILED, 0),
+        )  # fmt: skip
 
-    jobs, live, last = deps.store.read(load)
+    jobs, live, last, sent, failing = deps.store.read(load)
     uses = [use_of(attempt) for attempt in live]
     attempts = Counter(attempt.state for attempt in live)
     out = [
@@ -55,7 +86,34 @@ def engine_figures(deps: Deps) -> Sequence[Figure]:
             {(): float(deps.blobs.free_bytes())},
         ),
     ]  # fmt: skip
-    return [*out, *_offers(deps, uses)]
+    return [*out, *_deliveries(deps, sent), *_failing(failing), *_offers(deps, uses)]
+
+
+def _deliveries(deps: Deps, sent: Sequence[Tally]) -> list[Figure]:
+    names = sorted({*deps.channels, *(one.channel for one in sent)})
+    states: Samples = {(name, state.value): 0.0 for name in names for state in DeliveryState}
+    ages: Samples = {(name,): 0.0 for name in names}
+    now = deps.clock.utc_now()
+    for one in sent:
+        states[one.channel, one.state.value] += one.n
+        if one.state is DeliveryState.PENDING:
+            age = (now - one.oldest).total_seconds()
+            ages[one.channel,] = max(ages[one.channel,], age)
+    return [
+        Figure(
+            "trainshed_deliveries", "Webhook and notification deliveries kept, by state",
+            ("channel", "state"), states,
+        ),
+        Figure(
+            "trainshed_delivery_oldest_pending_seconds",
+            "Age of the oldest delivery that has not arrived, 0 for none", ("channel",), ages,
+        ),
+    ]  # fmt: skip
+
+
+def _failing(n: int) -> list[Figure]:
+    words = "Schedules whose newest fire failed or could not make its job"
+    return [Figure("trainshed_schedules_failing", words, (), {(): float(n)})]
 
 
 def _offers(deps: Deps, uses: Sequence[Use]) -> list[Figure]:

@@ -19,6 +19,7 @@ from trainshed.ports.crash import crashpoint, register
 from trainshed.ports.deps import Deps
 from trainshed.ports.store import Tx
 from trainshed.ports.views import ScheduleView
+from trainshed.usecases import audit
 from trainshed.usecases.schedules import get, owned, zone_of
 from trainshed.usecases.submit import Ready, SubmitJob, make, opened_env, prepare
 
@@ -236,6 +237,8 @@ def _by_hand(
             raise Conflict("The schedule was changed just now; try again.")
         if not _record(tx, held, fire, ready):
             raise Conflict("It has fired at this very moment; try again.")
+        act = "schedule.retry" if kind == "retry" else "schedule.run_now"
+        audit.line(tx, principal, one.account_id, act, one.id, now)
 
     deps.store.write(apply)
     _fired(deps)

@@ -141,7 +141,7 @@ def listing(
     def load(tx: Tx) -> list[ScheduleView]:
         found = tx.schedules.page(where, before, skip, limit)
         jobs = tx.schedules.last_jobs(found)
-        return [_view(one, jobs.get(one.id)) for one in found]
+        return [view_of(one, jobs.get(one.id)) for one in found]
 
     return deps.store.read(load)
 
@@ -273,10 +273,10 @@ def owned(tx: Tx, principal: Principal, schedule_id: str) -> Schedule:
 
 def view(tx: Tx, one: Schedule) -> ScheduleView:
     """Return it with the Job of its newest fire."""
-    return _view(one, tx.schedules.last_jobs([one]).get(one.id))
+    return view_of(one, tx.schedules.last_jobs([one]).get(one.id))
 
 
-def _view(one: Schedule, job: Job | None) -> ScheduleView:
+def view_of(one: Schedule, job: Job | None) -> ScheduleView:
     return ScheduleView(one, phase_of(one, job), job)
 
 

@@ -54,6 +54,31 @@ def test_round_trip(store: Store) -> None:
     assert store.read(lambda tx: tx.deliveries.subscriptions(ACC)) == []
 
 
+def test_tally_and_what_was_settled_meanwhile(store: Store) -> None:
+    account(store)
+    hook(store)
+    job = "job_" + "1" * 32
+    arrived = replace(way(1), state=DeliveryState.DELIVERED, done_at=at(10), job_id=job)
+    dead = replace(way(2), state=DeliveryState.DEAD, done_at=at(20), job_id=job)
+    of_no_job = replace(way(3), state=DeliveryState.DEAD, done_at=at(15))
+    store.write(lambda tx: tx.deliveries.add([arrived, dead, of_no_job, way(5), way(4)]))
+    found = {one.state: one for one in store.read(lambda tx: tx.deliveries.tally())}
+    assert {state: one.n for state, one in found.items()} == {
+        DeliveryState.DELIVERED: 1, DeliveryState.DEAD: 2, DeliveryState.PENDING: 2
+    }  # fmt: skip
+    assert found[DeliveryState.PENDING].oldest == at(4)
+    assert found[DeliveryState.PENDING].channel == "webhook"
+
+    def settled(since: int, until: int, limit: int = 10) -> list[tuple[str, str, DeliveryState]]:
+        return store.read(lambda tx: tx.deliveries.settled(at(since), at(until), limit))
+
+    assert settled(9, 20) == [
+        ("webhook", job, DeliveryState.DELIVERED), ("webhook", job, DeliveryState.DEAD)
+    ]  # fmt: skip
+    assert settled(10, 19) == []
+    assert len(settled(0, 99, limit=1)) == 1
+
+
 def test_the_operators_hear_of_every_account(store: Store) -> None:
     account(store)
     hook(store, "chn_" + "1" * 32, None)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from trainshed.runner.config import Config
+from trainshed.runner.launch import StartFailed
 from trainshed.runner.network import build
 from trainshed.runner.relay import Relay
 from trainshed.runner.sandboxes import Choice, Host
@@ -19,7 +20,7 @@ from trainshed.wire.v1 import Assignment
 HOST = Host(
     True, "/usr/bin/bwrap", "/usr/bin/setpriv", None, True, slirp="/bin/false", ip="/bin/false"
 )
-STRONG = Choice("bwrap", "strong", 5)
+STRONG, BARE = Choice("bwrap", "strong", 5), Choice("bare", "partial", 5)
 JOB = Assignment(
     "att_1", "job_1", 1, "tok", ["true"], "/usr/bin/python3",
     sandbox={"network": "egress"}, api_url="http://127.0.0.1:9",
@@ -30,7 +31,7 @@ JOB = Assignment(
     ("host", "choice", "why"),
     [
         (replace(HOST, root=False), STRONG, "root"),
-        (HOST, Choice("bare", "partial", 5), "bubblewrap"),
+        (replace(HOST, unshare="/usr/bin/unshare"), BARE, "bubblewrap"),
         (replace(HOST, slirp=None), STRONG, "slirp4netns is not installed"),
         (replace(HOST, ip=None), STRONG, "iproute2"),
         (HOST, STRONG, "egress cannot be built"),
@@ -42,6 +43,22 @@ def test_what_cannot_be_built_is_none(host: Host, choice: Choice, why: str) -> N
     assert (got.kind, got.egress, got.api_url) == ("none", None, JOB.api_url)
     assert said[0].startswith("Network: none;")
     assert why in said[0]
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        HOST,
+        replace(HOST, root=False, unshare="/usr/bin/unshare"),
+        replace(HOST, setpriv=None, unshare="/usr/bin/unshare"),
+    ],
+)
+def test_none_is_only_said_where_the_network_can_be_closed(host: Host) -> None:
+    config, said = Config("/nowhere", "", "", host, ""), []
+    assert build(config, BARE, JOB, said.append).kind == "host"
+    assert said[0].startswith("Network: host;")
+    with pytest.raises(StartFailed, match="must have no network"):
+        build(config, BARE, replace(JOB, sandbox={"network": "none"}), said.append)
 
 
 class Here:

@@ -10,6 +10,7 @@ from fastapi import Path, Query
 from starlette.concurrency import run_in_threadpool
 
 from trainshed.dialects.orchestrator import errors, pages, schema, translate
+from trainshed.dialects.orchestrator.figures import Figures
 from trainshed.domain.errors import Conflict, NotFound, TrainshedError
 from trainshed.http.guards import OPEN_READ, OPEN_WRITE, PUBLIC, Alias, Door, Route
 from trainshed.http.hall import Called
@@ -250,6 +251,6 @@ def door(backoff_s: float) -> Door:
         translate.DIALECT, PREFIX, routes, "The Training Job Orchestrator's API",
         errors.render, f"{PREFIX}/openapi.json",
         aliases=[Alias(path, path) for path in ("/jobs", "/stats", "/health", "/docs", "/redoc")],
-        strict=False, error=errors.DESCRIPTION, front=front,
+        strict=False, error=errors.DESCRIPTION, front=front, figures=Figures(), counted=True,
         pages={"Try it (Swagger UI)": "/docs", "Reference (ReDoc)": "/redoc"},
     )  # fmt: skip

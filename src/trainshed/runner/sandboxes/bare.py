@@ -18,9 +18,14 @@ def arguments(host: Host, box: Box, command: Sequence[str]) -> list[str]:
     args = [host.setpriv, "--no-new-privs", "--pdeathsig", "KILL", "--"]
     if box.uid is not None:
         args = [*drop(host.setpriv, box.uid)[:-1], "--pdeathsig", "KILL", "--"]
-    if not box.network and host.unshare is not None and host.root:
+    if not box.network and host.unshare is not None and closes_network(host):
         args = [host.unshare, "--net", "--", *args]
     return [*args, *command]
+
+
+def closes_network(host: Host) -> bool:
+    """Return whether ``arguments`` can start a job without any network here."""
+    return host.root and host.setpriv is not None and host.unshare is not None
 
 
 def drop(setpriv: str, uid: int) -> list[str]:

@@ -10,7 +10,7 @@ import msgspec
 
 from trainshed.domain.delivery import Delivery, DeliveryState, Subscription
 from trainshed.domain.errors import NotFound
-from trainshed.ports.store import After
+from trainshed.ports.store import After, Tally
 from trainshed.store import claim, sql
 from trainshed.store.link import Link, Row
 from trainshed.store.mapping import (
@@ -41,6 +41,20 @@ _TRIM = (
     " ORDER BY CASE state WHEN 'dead' THEN 0 ELSE 1 END, created_at, id LIMIT ?)"
 )
 _DROPPED = "UPDATE subscriptions SET dropped = COALESCE(dropped, 0) + ? WHERE id = ?"
+_TALLY = (
+    "SELECT s.channel, d.state, COUNT(*), MIN(d.created_at) FROM deliveries AS d"
+    " JOIN subscriptions AS s ON s.id = d.subscription_id GROUP BY s.channel, d.state"
+)
+_MEANWHILE = "AND d.done_at > ? AND d.done_at <= ? AND d.job_id IS NOT NULL"
+#: Two walks: what has arrived is found by ``ix_deliveries_done``, and few are dead.
+_SETTLED = " ".join(
+    ("SELECT s.channel, d.job_id, d.state FROM deliveries AS d",
+     "JOIN subscriptions AS s ON s.id = d.subscription_id",
+     "WHERE d.state = 'delivered'", _MEANWHILE, "UNION ALL",
+     "SELECT s.channel, d.job_id, d.state FROM deliveries AS d",
+     "JOIN subscriptions AS s ON s.id = d.subscription_id",
+     "WHERE d.state = 'dead'", _MEANWHILE, "LIMIT ?")
+)  # fmt: skip
 _strings = msgspec.json.Decoder(tuple[str, ...])
 
 
@@ -178,6 +192,21 @@ class SqlDeliveries:
             self._link.run(_DROPPED, (gone, id_))
             removed += gone
         return removed
+
+    def tally(self) -> list[Tally]:
+        """Count by channel and state."""
+        return [
+            Tally(channel, DeliveryState(state), n, moment(oldest))
+            for channel, state, n, oldest in self._link.all(_TALLY)
+        ]
+
+    def settled(
+        self, since: datetime, until: datetime, limit: int
+    ) -> list[tuple[str, str, DeliveryState]]:
+        """Return how tries for Jobs ended meanwhile."""
+        times = (micros(since), micros(until))
+        rows = self._link.all(_SETTLED, (*times, *times, limit))
+        return [(channel, job_id, DeliveryState(state)) for channel, job_id, state in rows]
 
     def purge(self, before: datetime) -> int:
         """Drop what arrived long ago; dead ones stay."""

@@ -124,8 +124,11 @@ class SqlSchedules:
         self, where: ScheduleFilter, before: tuple[datetime, str] | None, skip: int, limit: int
     ) -> list[Schedule]:
         """Newest first."""
-        terms: list[str] = ["s.account_id = ?"]
-        given: list[Any] = [where.account_id]
+        terms: list[str] = ["s.deleted_at IS NULL"]
+        given: list[Any] = []
+        if where.account_id is not None:
+            terms.append("s.account_id = ?")
+            given.append(where.account_id)
         if where.dialect is not None:
             terms.append("s.dialect = ?")
             given.append(where.dialect)
@@ -141,11 +144,17 @@ class SqlSchedules:
         )  # fmt: skip
         return [_schedule(r) for r in self._link.all(" ".join(query), (*given, limit, skip))]
 
-    def counts(self, account_id: str, dialect: str | None = None) -> dict[Phase, int]:
+    def counts(self, account_id: str | None, dialect: str | None = None) -> dict[Phase, int]:
         """Count by phase."""
-        only, values = ("", (account_id,)) if dialect is None else (_OF, (account_id, dialect))
-        query = ("SELECT", PHASE, "AS phase, COUNT(*)", WITH_JOB, _MINE, only, "GROUP BY phase")
-        return {Phase(phase): n for phase, n in self._link.all(" ".join(query), values)}
+        given = {_MINE: account_id, _OF: dialect}
+        only = {term: value for term, value in given.items() if value is not None}
+        query = ("SELECT", PHASE, "AS phase, COUNT(*)", WITH_JOB, *only, "GROUP BY phase")
+        return {Phase(phase): n for phase, n in self._link.all(" ".join(query), [*only.values()])}
+
+    def created(self, dialect: str) -> dict[str, int]:
+        """Count by name, with deleted ones."""
+        query = "SELECT name, COUNT(*) FROM schedules WHERE dialect = ? GROUP BY name"
+        return dict(self._link.all(query, (dialect,)))
 
     def add_fire(self, fire: Fire) -> bool:
         """Take the due time, once."""
