@@ -200,7 +200,7 @@ def test_the_same_checkpoint_again_covers_no_more_time(shed: Shed) -> None:
 
 
 def test_preemption_can_be_off(url: str | None, tmp_path: Path) -> None:
-    policy = Policy(min_free_bytes=0, preemption=False, preempt_min_run_s=0)
+    policy = Policy(min_free_bytes=0, preemption="off", preempt_min_run_s=0)
     engine, clock, _ = make_engine(tmp_path, url, policy)
     shed = Shed(engine, clock, principal_with_credits(engine, CREDITS))
     low = shed.submit(2000)

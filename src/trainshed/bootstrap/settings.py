@@ -153,8 +153,9 @@ class Settings(BaseSettings):
     """When images are pulled; with several people `missing` asks the registry each time."""
     image_registries: list[str] = []
     """Registries that images may come from; empty means any."""
-    preemption: Literal["on", "off"] = "on"
-    """Evict running jobs for ones of strictly higher priority that do not fit beside them."""
+    preemption: Literal["own", "any", "off"] = "own"
+    """Evict running jobs for ones of strictly higher priority that do not fit beside them: `own`
+    of the same account only, `any` of whichever, `off` none."""
     preempt_min_run_s: float = Field(default=60.0, ge=0, le=86_400)
     """How long a job may run before one of higher priority evicts it."""
     pools: list[PoolSetting] = Field(default_factory=default_pools)

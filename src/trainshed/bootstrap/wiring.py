@@ -121,7 +121,7 @@ def policy(settings: Settings, listen: list[Address], gpus: bool) -> Policy:
         presign_ttl_s=settings.presign_ttl_s,
         session_ttl_s=settings.session_days * 86_400,
         admin_grant_ucredits=settings.admin_credits * 1_000_000,
-        preemption=settings.preemption == "on",
+        preemption=settings.preemption,
         preempt_min_run_s=settings.preempt_min_run_s,
         low_ucredits=settings.low_credits * 1_000_000,
         max_backlog=settings.delivery_backlog,

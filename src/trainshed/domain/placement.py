@@ -219,7 +219,7 @@ class _Room:
         """Choose whom to stop for ``one`` so that least work is lost; False if nobody may be."""
         found: tuple[tuple[int, int, str], int, tuple[Victim, ...]] | None = None
         for i, there in enumerate(self.victims):
-            lower = [v for v in there if v.priority < one.priority]
+            lower = [v for v in there if v.yields(one.account_id, one.priority)]
             if not lower or not self._fits(one.resources, self.idle[i]):
                 continue
             chosen = cheapest(lower, self._enough(i, one.resources))

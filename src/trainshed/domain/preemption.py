@@ -50,23 +50,43 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Victim:
-    """A running Attempt that may be evicted. ``unsaved_ms``: work since its last checkpoint."""
+    """A running Attempt that may be evicted. ``unsaved_ms``: work since its last checkpoint.
+
+    ``by``: the account whose Jobs alone may have it evicted; None is any.
+    """
 
     attempt_id: str
     job_id: str
     priority: int
     use: Use
     unsaved_ms: int
+    by: str | None = None
+
+    def yields(self, account_id: str, priority: int) -> bool:
+        """Whether a Job of that account and priority may have it evicted."""
+        return self.priority < priority and self.by in (None, account_id)
 
 
-def victims(running: Sequence[Running], now: datetime, min_run_s: float) -> list[Victim]:
-    """Return who may be evicted for a higher priority.
+def victims(
+    running: Sequence[Running], now: datetime, min_run_s: float, preemption: str = "any"
+) -> list[Victim]:
+    """Return who may be evicted for a higher priority: ``own`` by Jobs of the same account, since
+    everyone gives their own Jobs what priority they like; ``any`` by everyone's; ``off`` nobody.
 
     Not those already asked to stop, those that have held their lease for less than
     ``min_run_s``, and those whose Job would fail by one more interruption.
     """
+    if preemption == "off":
+        return []
     return [
-        Victim(r.attempt.id, r.attempt.job_id, r.priority, r.use(now), unsaved_ms(r.attempt, now))
+        Victim(
+            r.attempt.id,
+            r.attempt.job_id,
+            r.priority,
+            r.use(now),
+            unsaved_ms(r.attempt, now),
+            r.attempt.account_id if preemption == "own" else None,
+        )
         for r in running
         if not r.leaving
         and (now - r.attempt.leased_at).total_seconds() >= min_run_s

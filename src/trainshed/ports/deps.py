@@ -62,7 +62,7 @@ class Policy:
     session_ttl_s: int = 7 * 86_400
     idempotency_ttl_s: int = 172_800
     admin_grant_ucredits: int = 10_000_000_000
-    preemption: bool = True
+    preemption: str = "own"
     preempt_min_run_s: float = 60.0
     low_ucredits: int = 0
     packages: tuple[Package, ...] = ()

@@ -18,12 +18,12 @@ from trainshed.domain.artifact import Artifact, ArtifactKind, BlobRef
 from trainshed.domain.attempt import Attempt
 from trainshed.domain.delivery import Delivery, DeliveryState, Subscription
 from trainshed.domain.events import Event
-from trainshed.domain.image import Login
 from trainshed.domain.job import Job
 from trainshed.domain.ledger import Balance, Entry, Hold, Unit
 from trainshed.domain.people import Account, Key, Session, User
 from trainshed.domain.placement import Candidate
 from trainshed.domain.preemption import Running
+from trainshed.ports.logins import Logins
 from trainshed.ports.records import Records
 from trainshed.ports.schedules import Schedules
 from trainshed.ports.streams import Streams
@@ -261,20 +261,6 @@ class Files(Protocol):
 
     def blob_refs(self, account_id: str) -> set[str]:
         """Every md5 that an upload, artifact or sealed stream of the account refers to."""
-
-
-class Logins(Protocol):
-    """Accounts' logins to container registries."""
-
-    def put(self, login: Login) -> None:
-        """Insert, or replace that of the same account and registry."""
-
-    def find(self, account_id: str, registry: str) -> Login | None: ...
-    def of_account(self, account_id: str) -> list[Login]:
-        """By registry."""
-
-    def delete(self, account_id: str, registry: str) -> bool:
-        """False if there was none."""
 
 
 @dataclass(frozen=True, slots=True)

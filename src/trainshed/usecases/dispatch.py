@@ -41,10 +41,10 @@ def lease(engine: Engine) -> list[Attempt]:
     orders_due = _drains(seen)
     leased: list[Attempt] = []
     if seen.candidates:
-        able = victims(seen.running, now, deps.policy.preempt_min_run_s)
+        able = victims(seen.running, now, deps.policy.preempt_min_run_s, deps.policy.preemption)
         decided = place(
             seen.candidates, offers, seen.uses, engine.pools, seen.usage, seen.weights, now,
-            deps.policy.cpu_fallback, seen.drained, able if deps.policy.preemption else (),
+            deps.policy.cpu_fallback, seen.drained, able,
         )  # fmt: skip
         orders_due += [(v.job_id, v.attempt_id, "preempt") for v in decided.evictions]
         placements = decided.placements

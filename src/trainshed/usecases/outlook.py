@@ -37,12 +37,11 @@ def queue_outlook(deps: Deps, job: Job) -> Outlook:
     if len(waiting) == len(seen.candidates) and len(alike) >= PER_LANE:
         return Outlook(ahead + 1, None)
     waiting.append(me)
-    able = victims(seen.running, now, deps.policy.preempt_min_run_s)
+    able = victims(seen.running, now, deps.policy.preempt_min_run_s, deps.policy.preemption)
     at = rules.position(job.id, waiting, seen.usage, seen.weights, now)
     starts_at = rules.starts_at(
         job.id, waiting, offers, seen.uses, {p.name: p for p in deps.pools}, seen.usage,
-        seen.weights, now, deps.policy.cpu_fallback, seen.drained,
-        able if deps.policy.preemption else (),
+        seen.weights, now, deps.policy.cpu_fallback, seen.drained, able,
     )  # fmt: skip
     if job.not_before is not None and starts_at is not None:
         starts_at = max(starts_at, job.not_before)

@@ -6,6 +6,7 @@ import itertools
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -240,3 +241,19 @@ def test_evictions_make_exactly_the_room_that_is_asked(
         for name in gone:
             more = [*rest, next(v.use for v in there if v.attempt_id == name)]
             assert shortfall(one.resources, free_of(CPU, more)) is not None
+
+
+@pytest.mark.parametrize(("preemption", "strangers"), [("own", []), ("any", ["att"]), ("off", [])])
+def test_whoever_sets_their_own_priority_evicts_nobody_elses_job(
+    preemption: str, strangers: list[str]
+) -> None:
+    lease = Attempt("att", "job", "acc", 1, 1, "cpu", "process", "local-cpu", 8000, GIB, NOW)
+    able = victims([Running(lease, 0, 3600, 0, 0)], NOW, 0, preemption)
+    uses = [Running(lease, 0, 3600, 0, 0).use(NOW)]
+
+    def asked_by(account: str) -> list[str]:
+        high = [job(Resources(4000), 1000, account=account)]
+        return evicted(place(high, [CPU], uses, POOLS, {}, {}, NOW, False, victims=able))
+
+    assert asked_by("stranger") == strangers
+    assert asked_by("acc") == ([] if preemption == "off" else ["att"])
