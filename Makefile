@@ -62,7 +62,8 @@ format: $(STAMP) ## Format the code and repair what the linter can
 test: $(STAMP) ## Install what the tests need, check, and run every test
 	@tools/test-deps.sh
 	@$(MAKE) --no-print-directory --keep-going check
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 4 --dist worksteal -m "not alone" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m alone $(PYTEST_ARGS) || test $$? -eq 5
 
 bench: $(STAMP) ## Measure against the targets; peers go into .venv-bench
 	@test -x $(BENCH_VENV)/bin/python || $(PYTHON) -m venv $(BENCH_VENV)

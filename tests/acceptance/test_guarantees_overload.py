@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.support.server import Api, Server, doctor, running
 
 from trainshed.wire import v1
@@ -99,6 +100,7 @@ def flood(server: Server, seconds: float, clients: int) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.alone
 def test_four_times_what_it_can_do(tmp_path: Path) -> None:
     """CI: 8 s and a small server; soak: 60 s and the default."""
     seconds, working = (60, 128) if FULL else (8, 16)

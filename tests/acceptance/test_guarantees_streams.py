@@ -107,6 +107,7 @@ def silent(server: Server, path: str) -> socket.socket:
     return one
 
 
+@pytest.mark.alone
 def test_clients_that_do_not_read_do_not_grow_the_server(tmp_path: Path) -> None:
     """Ten frozen followers of a job that prints 20 MB: at most 50 MB more, and no lost line."""
     code = f"line = 'x' * 90\nfor i in range({LINES}): print(i, line)\n"

@@ -140,6 +140,7 @@ def again(sink: Sink, path: str, one: Got) -> bool:
     return sink.tries[path, one.id] >= 2
 
 
+@pytest.mark.alone
 def test_dead_endpoints_delay_nobody_else(sink: Sink, tmp_path: Path) -> None:
     n = 200 if FULL else 60
     with running(tmp_path / "data", **OPEN) as server:

@@ -21,6 +21,7 @@ def budgets() -> ModuleType:
     return module
 
 
+@pytest.mark.alone
 def test_nothing_is_over_budget(budgets: ModuleType) -> None:
     assert budgets.findings() == []
 

@@ -97,6 +97,7 @@ def test_none_are_kept_unless_asked_for(place: Shed) -> None:
     assert kept(attempt) == ["epoch 6"]
 
 
+@pytest.mark.alone
 def test_fast_epochs_that_replace_their_files_are_kept(place: Shed) -> None:
     """The directory is never left alone for half a second, yet no file of it is ever torn."""
     code = """

@@ -331,6 +331,7 @@ def test_resume_finds_the_checkpoint(place: Shed) -> None:
     assert attempt.text() == "weights"
 
 
+@pytest.mark.alone
 def test_truncating_stdout_is_harmless(place: Shed) -> None:
     script = "echo and one; sleep 0.5; echo two > /dev/stdout; sleep 0.1; echo 3 >> /dev/stderr"
     attempt = place.run(["sh", "-c", script])

@@ -17,6 +17,7 @@ from tests.integration.http.test_guard_walk import MIDDLEMAN_BODIES, NATIVE_BODI
 from tests.support.deps import NO_LIMITS, PASSWORD, Person, World, world
 
 from trainshed.dialects import middleman, native
+from trainshed.dialects.middleman import routes_hooks
 from trainshed.dialects.middleman.translate import public_id
 from trainshed.dialects.orchestrator.routes import door as orchestrator_door
 from trainshed.domain.delivery import DeliveryState
@@ -49,6 +50,7 @@ NOT = {
     ("middleman", "POST /jobs"): EVENTS,
     ("middleman", "POST /jobs/{job_id}/pause"): EVENTS,
     ("middleman", "POST /jobs/{job_id}/resume"): EVENTS,
+    ("middleman", "POST /webhooks/{webhook_id}/test"): SENT,
     ("middleman", "POST /data/upload-url"): FILES,
     ("middleman", "POST /data/download-url"): LOOKS,
 }
@@ -81,6 +83,8 @@ def test_exceptions_are_of_routes_that_exist() -> None:
 @pytest.fixture(scope="module")
 def w() -> Iterator[World]:
     policy = Policy(min_free_bytes=0, sign_up_open=True, cpu_fallback=True)
+    patch = pytest.MonkeyPatch()
+    patch.setattr(routes_hooks, "TEST_S", 0.0)  # nobody carries anything out here
     settings = HttpSettings(rate_limits=NO_LIMITS, version="0.0.test")
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -88,6 +92,7 @@ def w() -> Iterator[World]:
     ):
         yield one
         assert one.deps.store.verify() == []
+    patch.undo()
 
 
 _made = iter(range(10_000))
@@ -143,17 +148,18 @@ def key(w: World, who: Person, door: Door) -> str:
     return w.key(who.principal).key.id
 
 
-def delivery(w: World, who: Person, hook: str) -> str:
-    """A dead delivery."""
-    told = w.client.post(f"/v1/webhooks/{hook}/test", headers=who.headers).json()["id"]
+def hook_and_delivery(w: World, who: Person, door: Door) -> tuple[str, str]:
+    """A webhook with a dead delivery."""
+    hook, told = w.webhook(who, door.prefix)
+    (core,) = w.deps.store.read(lambda tx: tx.deliveries.subscriptions(who.principal.account_id))
 
     def kill(tx: Any) -> None:
-        one = tx.deliveries.claim(hook, w.clock.utc_now(), w.clock.utc_now(), 100)
+        one = tx.deliveries.claim(core.id, w.clock.utc_now(), w.clock.utc_now(), 100)
         for each in one:
             tx.deliveries.settle(dead(each, w))
 
     w.deps.store.write(kill)
-    return str(told)
+    return hook, told
 
 
 def dead(one: Any, w: World) -> Any:
@@ -175,14 +181,14 @@ def filled(w: World, who: Person, door: Door, route: Route) -> str:
         "offer_id": lambda: "local",
         "registry": lambda: "ghcr.io",
         "schedule_id": lambda: schedule(w, who),
-        "webhook_id": lambda: w.webhook(who)[0],
         "channel_id": lambda: w.channel(who),
     }
     for name, make in makers.items():
         if "{" + name + "}" in path:
             path = path.replace("{" + name + "}", make() or "")
-    if "{delivery_id}" in path:
-        path = path.replace("{delivery_id}", delivery(w, who, path.split("/")[3]))
+    if "{webhook_id}" in path:
+        hook, told = hook_and_delivery(w, who, door)
+        path = path.replace("{webhook_id}", hook).replace("{delivery_id}", told)
     return path
 
 

@@ -74,6 +74,7 @@ def long_log(w: World) -> Log:
     return log
 
 
+@pytest.mark.alone
 def test_a_hundred_thousand_lines_come_once_each_in_little_memory(w: World) -> None:
     log = long_log(w)
     log.seal(keep=logs.SEAL_AT // 4)

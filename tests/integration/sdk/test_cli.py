@@ -350,6 +350,7 @@ def best_of(command: list[str], n: int = 5) -> float:
     return min(once() for _ in range(n))
 
 
+@pytest.mark.alone
 def test_help_is_fast_next_to_click_alone() -> None:
     assert best_of([str(BIN), "--help"]) < 6 * best_of([sys.executable, "-c", "import click"])
 
