@@ -305,6 +305,7 @@ def test_inputs_are_verified_and_unpacked(place: Shed) -> None:
         ("lib", b"no archive", True),
         ("lib", packed({"bomb": bytes(80_000_000)}), True),
     ],
+    ids=["up", "absolute", "slip", "absolute inside", "link", "no archive", "bomb"],
 )
 def test_bad_inputs_start_nothing(place: Shed, path: str, data: bytes, unpack: bool) -> None:
     inputs = [given(data, path, unpack=unpack)]
