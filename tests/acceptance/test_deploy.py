@@ -101,6 +101,10 @@ def options(compose: dict[str, Any], port: int) -> list[str]:
     return [word for key, value in service.items() for word in known[key](value)]
 
 
+#: A whole server in a container starts too slowly beside three other tests.
+pytestmark = pytest.mark.alone
+
+
 @pytest.fixture(scope="module")
 def image(containers: Engine) -> str:
     """Build the image; its base is this machine's Python, its packages the locked wheels."""
