@@ -6,7 +6,9 @@ set -euo pipefail
 declare -A package=(
     [bwrap]=bubblewrap [slirp4netns]=slirp4netns [ip]=iproute2
     [podman]=podman [runc]=runc [busybox]=busybox-static [catatonit]=catatonit
-    [chromium]=chromium
+    [chromium]=chromium [gcc]="gcc libc6-dev"
+    [arm-none-eabi-gcc]="gcc-arm-none-eabi libnewlib-arm-none-eabi"
+    [qemu-system-arm]=qemu-system-arm
 )
 declare -A purpose=(
     [bwrap]="jobs run without a sandbox; the isolation tests are skipped"
@@ -17,8 +19,12 @@ declare -A purpose=(
     [busybox]="no image can be built; the tests of containers are skipped"
     [catatonit]="containers run without an init of their own"
     [chromium]="the pages are not seen in a browser; those tests are skipped"
+    [gcc]="instructions of boards are not counted by class; those tests are skipped"
+    [arm-none-eabi-gcc]="no firmware for boards is built; those tests are skipped"
+    [qemu-system-arm]="no board is emulated; those tests are skipped"
 )
-wanted=(bwrap slirp4netns ip podman runc busybox catatonit chromium)
+wanted=(bwrap slirp4netns ip podman runc busybox catatonit chromium gcc arm-none-eabi-gcc
+    qemu-system-arm)
 
 absent=()
 for program in "${wanted[@]}"; do
@@ -29,7 +35,8 @@ done
 if [[ $(id -u) -eq 0 ]] && command -v apt-get >/dev/null; then
     names=()
     for program in "${absent[@]}"; do
-        names+=("${package[$program]}")
+        read -ra more <<<"${package[$program]}"
+        names+=("${more[@]}")
     done
     echo "installing ${names[*]}"
     export DEBIAN_FRONTEND=noninteractive

@@ -17,7 +17,9 @@ PERMISSIVE = {
 }  # fmt: skip
 #: What older packages say instead, in their licence field or classifier.
 LOOSE = {
-    "apache 2.0": "APACHE-2.0", "apache software license": "APACHE-2.0", "bsd": "BSD-3-CLAUSE",
+    "3-clause bsd license": "BSD-3-CLAUSE", "public domain": "UNLICENSE",
+    "gnu general public license v2 (gplv2)": "GPL-2.0", "apache 2.0": "APACHE-2.0",
+    "apache software license": "APACHE-2.0", "bsd": "BSD-3-CLAUSE",
     "bsd 2-clause license": "BSD-2-CLAUSE", "bsd license": "BSD-3-CLAUSE",
     "mit license": "MIT", "isc license (iscl)": "ISC",
     "python software foundation license": "PSF-2.0",
@@ -30,9 +32,13 @@ NAMED = {
     "hypothesis": "MPL-2.0", "orjson": "MPL-2.0", "pathspec": "MPL-2.0", "tqdm": "MPL-2.0",
     "certifi": "MPL-2.0", "psycopg": "LGPL-3.0-ONLY", "psycopg-binary": "LGPL-3.0-ONLY",
     "psycopg-pool": "LGPL-3.0-ONLY",
+    # An extra of the agent at a board's side alone, which the server meets over HTTP.
+    "ppk2-api": "GPL-2.0",
 }  # fmt: skip
-#: For Windows, WebAssembly, and machines without a time zone database.
-ELSEWHERE = {"colorama", "httpx2-jsfetch", "tzdata"}
+#: Says nothing in its metadata; its repository does.
+UNSAID = {"tflite-micro": "APACHE-2.0"}
+#: For Windows, macOS, WebAssembly, and machines without a time zone database.
+ELSEWHERE = {"colorama", "hidapi", "httpx2-jsfetch", "tzdata"}
 
 
 def locked() -> list[str]:
@@ -44,6 +50,8 @@ def locked() -> list[str]:
 
 def licences(name: str) -> set[str]:
     """Return what a package asks for; an ``OR`` counts as its most permissive side."""
+    if name in UNSAID:
+        return {UNSAID[name]}
     about = metadata(name)
     field = about.get("License") or ""
     said = about.get("License-Expression") or (field if re.fullmatch(SPDX, field) else "")

@@ -1,0 +1,3 @@
+"""The boards, a file each."""
+
+from __future__ import annotations

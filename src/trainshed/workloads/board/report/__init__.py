@@ -1,0 +1,3 @@
+"""What a request leaves: memory trees, power traces, layers, the summary."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""The pipeline of one request, inside the Job."""
+
+from __future__ import annotations

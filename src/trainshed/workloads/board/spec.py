@@ -1,0 +1,60 @@
+"""The parameters of a ``board`` Job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+MAX_INFERENCES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class BoardSpec:
+    """``model`` and ``calibration`` are paths of inputs, relative to the working directory.
+
+    ``calibration``: an ``.npz`` for the quantisation, or None to synthesise one. ``seed``: of the
+    random inputs that the result is compared on.
+    """
+
+    board: str
+    model: str = "model.tflite"
+    quantize: bool = False
+    calibration: str | None = None
+    n_inferences: int = 10
+    seed: int = 0
+
+    def to_params(self) -> dict[str, Any]:
+        """Return what ``from_params`` reads."""
+        return asdict(self)
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any]) -> BoardSpec:
+        """Return the checked parameters.
+
+        Raises:
+            ValueError: names the parameter and what it must be.
+        """
+        known = {f.name for f in fields(cls)}
+        for name in params:
+            if name not in known:
+                raise ValueError(f"There is no parameter {name!r}; there is: {sorted(known)}.")
+        spec = cls(**params) if "board" in params else None
+        if spec is None:
+            raise ValueError("board must name a board.")
+        for name in ("board", "model", "calibration"):
+            text: object = getattr(spec, name)
+            optional = name == "calibration" and text is None
+            if not optional and (not isinstance(text, str) or not text):
+                raise ValueError(f"{name} must be text.")
+        quantize: object = spec.quantize
+        if not isinstance(quantize, bool):
+            raise ValueError("quantize must be true or false.")
+        _whole("n_inferences", spec.n_inferences, 1, MAX_INFERENCES)
+        _whole("seed", spec.seed, 0, 2**32 - 1)
+        return spec
+
+
+def _whole(name: str, value: object, least: int, most: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise ValueError(f"{name} must be a whole number from {least} to {most}.")
