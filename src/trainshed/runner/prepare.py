@@ -134,9 +134,10 @@ class Preparing:
         engine = images.find_engine(str(asked.get("engine")), config.engine_env, folder, image)
         store = images.Images(engine, folder, self._announce, self._go_on)
         found = store.get(asked)
-        self.network = network.of_container(job, self.say)
+        self.network = network.of_container(config, engine.kind, choice, job, self.say)
+        self.job = job = replace(job, api_url=self.network.api_url)
         self.container = containers.Container(
-            engine, found, job, self.place, config.library, choice.uid
+            engine, found, job, self.place, config.library, choice.uid, self.network
         )
         self._fetch(choice)
         prepared_ms = int((monotonic() - self._began) * 1000)
