@@ -22,15 +22,16 @@ _STARTS = (
     ("mac", ("smla", "smls", "smua", "smus", "smul", "mla", "mls", "mul")),
     ("fp", ("v",)),
 )
-_CONDITIONS = "eq ne cs cc hs lo mi pl vs vc hi ls ge lt gt le".split()
-_BRANCHES = {"b", "bl", "bx", "blx", "cbz", "cbnz", "tbb", "tbh", *(f"b{c}" for c in _CONDITIONS)}
+_BRANCH = re.compile(
+    r"b|bl|bx|blx|cbz|cbnz|tbb|tbh|b(eq|ne|cs|cc|hs|lo|mi|pl|vs|vc|hi|ls|ge|lt|gt|le)"
+)
 _LINE = re.compile(r"^\s*([0-9a-f]+):\s+([a-z]\S*)")
 
 
 def classify(mnemonic: str) -> str:
     """Return the class of an instruction, ``alu`` for all that is no other."""
     word = mnemonic.partition(".")[0]
-    if word in _BRANCHES:
+    if _BRANCH.fullmatch(word):
         return "branch"
     return next((name for name, starts in _STARTS if word.startswith(starts)), "alu")
 

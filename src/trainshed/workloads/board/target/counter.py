@@ -14,6 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
 
 from trainshed.workloads.board.target.classes import classes_of
 from trainshed.workloads.board.target.protocol import LayerCount, TargetFailed
@@ -37,7 +38,7 @@ def functions(elf: Path) -> Mapping[str, Span]:
     """Return the program's functions; the Thumb bit is taken off."""
     with elf.open("rb") as file:
         table = ELFFile(file).get_section_by_name(".symtab")
-        if table is None:
+        if not isinstance(table, SymbolTableSection):
             raise TargetFailed("The firmware has no symbols.")
         return {
             symbol.name: Span(symbol["st_value"] & ~1, (symbol["st_value"] & ~1) + size - 1)

@@ -145,7 +145,8 @@ def layer_symbols(elf: Path) -> tuple[str, ...]:
 
 
 def _instructions(ticks: int, machine: Machine) -> int:
-    return round(ticks * 1e9 / (machine.timer_hz * 2**SHIFT))
+    ns = machine.timer_hz << SHIFT
+    return (ticks * 2_000_000_000 + ns) // (2 * ns)
 
 
 def _agree(first: _Run, second: _Run, n_sets: int) -> None:
