@@ -101,7 +101,10 @@ def buffer_span(buffer: Table) -> tuple[int, int]:
 
 
 def _kind(code: Table) -> tuple[str, int]:
-    """Return name and version. Old files keep the number in the first field only, new ones in both or the last."""
+    """Return name and version.
+
+    Old files keep the number in the first field only, new ones in both or the last.
+    """
     number = max(code.scalar(0, "i8", 0), code.scalar(3, "i32", 0))
     version = code.scalar(2, "i32", 1)
     if number == CUSTOM:
