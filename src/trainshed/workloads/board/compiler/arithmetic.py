@@ -115,10 +115,7 @@ class Window:
 def window(padding: str, n_in: int, size: int, stride: int, dilation: int = 1) -> Window:
     """Return the reference's padding and output size along one axis."""
     reach = (size - 1) * dilation + 1
-    if padding == "SAME":
-        n_out = -(-n_in // stride)
-    else:
-        n_out = (n_in + stride - reach) // stride
+    n_out = -(-n_in // stride) if padding == "SAME" else (n_in + stride - reach) // stride
     needed = max((n_out - 1) * stride + reach - n_in, 0)
     return Window(n_in, n_out, size, stride, dilation, needed // 2)
 
@@ -131,4 +128,4 @@ def _quant(tensor: Tensor) -> Quant:
 
 def _round(value: float) -> int:
     """Half away from zero."""
-    return int(math.floor(abs(value) + 0.5)) * (-1 if value < 0 else 1)
+    return math.floor(abs(value) + 0.5) * (-1 if value < 0 else 1)

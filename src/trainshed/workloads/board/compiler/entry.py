@@ -174,7 +174,7 @@ NUMPY: dict[DType, str] = {
 WIDTHS: dict[str, str] = {C_TYPES[d]: NUMPY[d] for d in C_TYPES} | {"uint32_t": "<u4"}
 
 
-def _literal(value: float) -> str:
+def _literal(value: object) -> str:
     if isinstance(value, float):
         return float_literal(value)
     return "(-2147483647 - 1)" if value == -(2**31) else str(value)
