@@ -1,7 +1,7 @@
 """The emulated board: QEMU runs the firmware on the same core and counts instructions exactly.
 
 No caches, wait states or dual issue are emulated: the counts are exact, times are estimates. The
-firmware runs twice, the second time with the counter that sorts instructions by layer and class;
+firmware runs twice, the first time with the counter that sorts instructions by layer and class;
 the two must agree.
 """
 
@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from trainshed.domain.board import Board
-from trainshed.workloads.board.target import console, counter
+from trainshed.workloads.board.target import counter, exchange
 from trainshed.workloads.board.target.machines import MACHINES, Machine
 from trainshed.workloads.board.target.protocol import (
     Execution,
@@ -25,28 +25,32 @@ from trainshed.workloads.board.target.protocol import (
 )
 
 EMULATOR = "qemu-system-arm"
-#: An instruction takes 2**SHIFT ns of emulated time, so the timer ticks 20 times or more for each.
-SHIFT = 10
+#: An instruction takes 2**shift ns of emulated time: 20 ticks of the timer and more, or one and
+#: more where a layer is so long that the timer would wrap.
+SHIFT, LONG_SHIFT = 10, 6
+LONG_LAYER = 100_000_000
 TIMEOUT_S = 300.0
-#: What reading the timer around a layer may add to its count.
-TIMER_READ = 64
+#: By how many instructions a layer's timer may differ from its count.
+TIMER_ERROR = 16
 _LAYER = re.compile(r"layer_(\d+)_\w+")
 
 
-def command(machine: str, elf: str) -> tuple[str, ...]:
-    """Return the command that runs a firmware, for a folder that holds its ``input.bin``."""
+def command(machine: str, elf: str, shift: int = SHIFT) -> tuple[str, ...]:
+    """Return the command that runs a firmware, for a folder that holds its ``in.bin``."""
     return (
         EMULATOR, "-M", machine, "-display", "none", "-monitor", "none", "-serial", "none",
         "-nic", "none", "-semihosting-config", "enable=on,target=native",
-        "-icount", f"shift={SHIFT}", "-kernel", elf,
+        "-icount", f"shift={shift}", "-kernel", elf,
     )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """One start of the emulator."""
+    """One start of the emulator. ``layers``: instructions by the timer, of the first inference."""
 
-    said: console.Said
+    layers: tuple[int, ...]
+    total: int
+    stack_bytes: int
     output: bytes
 
 
@@ -63,62 +67,101 @@ class Emulator:
     ) -> Execution:  # fmt: skip
         """Run the firmware twice and return what it did; ``folder`` is scratch.
 
-        Without a C compiler for this machine there is no mix of classes: the layers' counts are
-        then the timer's, and include reading it.
+        Without a C compiler for this machine there is no mix of classes; the layers' counts are
+        then the timer's alone.
 
         Raises:
             TargetFailed: no emulator or another fault of this machine, the firmware did not
                 finish, or the two runs disagree.
         """
+        symbols = layer_symbols(firmware.elf)
+        counts = self._count(firmware, board, inputs[:1], folder / "counted", symbols)
+        longest = max((layer.instructions for layer in counts or ()), default=0)
+        shift = LONG_SHIFT if longest > LONG_LAYER else SHIFT
+        once = self._start(firmware, board, inputs[:1], 1, folder / "once", shift)
+        many = self._start(firmware, board, inputs, n_inferences, folder / "many", shift)
+        if len(many.layers) != len(symbols):
+            raise TargetFailed(f"The firmware has {len(symbols)} layers and timed {many.layers}.")
+        _agree(once, many, len(inputs))
+        layers = tuple(LayerCount(s, n) for s, n in zip(symbols, many.layers, strict=True))
+        if counts is not None:
+            _plausible(counts, many.layers)
+            layers = counts
+        try:
+            outputs = exchange.split_outputs(many.output, firmware.output_bytes, len(inputs))
+        except exchange.BadAnswer as error:
+            raise TargetFailed(f"The firmware wrote {error}.") from error
+        return Execution(
+            outputs=tuple(outputs),
+            instructions=many.total,
+            layers=layers,
+            overhead=many.total - sum(layer.instructions for layer in layers),
+            stack_high_water_bytes=many.stack_bytes,
+            n_inferences=n_inferences,
+            command=command(board.machine, "firmware.elf", shift),
+        )
+
+    def layer_outputs(
+        self, firmware: Firmware, board: Board, inputs: Sequence[bytes], folder: Path
+    ) -> bytes:
+        """Return what each layer wrote in one inference, one after the other.
+
+        Raises:
+            TargetFailed: the firmware did not finish.
+        """
+        request = exchange.pack_inputs([[inputs]], 1, True)
+        self._process(firmware, board, request, folder, SHIFT, ())
+        return (folder / exchange.LAYERS).read_bytes()
+
+    def _count(
+        self, firmware: Firmware, board: Board, inputs: Sequence[Sequence[bytes]], folder: Path,
+        symbols: Sequence[str],
+    ) -> tuple[LayerCount, ...] | None:  # fmt: skip
+        """One inference with the counter; None where it cannot be compiled."""
+        folder.mkdir(parents=True, exist_ok=True)
+        library = counter.compiled(self._cache, folder)
+        if library is None:
+            return None
+        counter.write_spans(symbols, counter.functions(firmware.elf), folder)
+        plugin = ("-plugin", f"{library.resolve()},spans={counter.SPANS},out={counter.BLOCKS}")
+        request = exchange.pack_inputs([inputs], 1, False)
+        self._process(firmware, board, request, folder, SHIFT, plugin)
+        return counter.read_counts(firmware.elf, symbols, folder)
+
+    def _start(
+        self, firmware: Firmware, board: Board, inputs: Sequence[Sequence[bytes]],
+        n_inferences: int, folder: Path, shift: int,
+    ) -> _Run:  # fmt: skip
+        request = exchange.pack_inputs([inputs], n_inferences, False)
+        machine = self._process(firmware, board, request, folder, shift, ())
+        n_sets = len(inputs)
+        try:
+            data = (folder / exchange.COUNTS).read_bytes()
+            counts = exchange.read_counts(data, n_sets, n_inferences)
+            output = (folder / exchange.OUT).read_bytes()
+        except (OSError, exchange.BadAnswer) as error:
+            raise TargetFailed(f"The firmware left no result: {error}.") from error
+        (sets,) = counts.inferences
+        for one in sets:
+            if len(set(one)) > 1:
+                raise TargetFailed("Two inferences on one input did not take the same time.")
+        first = sets[0][0]
+        layers = tuple(_instructions(t - counts.nothing, machine, shift) for t in first.layers)
+        # The sum, because the timer may wrap in one inference, but does not in one layer.
+        total = _instructions(sum(first.layers), machine, shift)
+        return _Run(layers, total, counts.stack_high_water_bytes, output)
+
+    def _process(
+        self, firmware: Firmware, board: Board, request: bytes, folder: Path, shift: int,
+        plugin: Sequence[str],
+    ) -> Machine:  # fmt: skip
+        """Run the emulator in the folder until the firmware ends."""
         machine = MACHINES.get(board.machine)
         if machine is None:
             raise TargetFailed(f"There is no emulated machine {board.machine!r}.")
-        symbols = layer_symbols(firmware.elf)
-        n_sets = len(inputs)
-        first = self._start(machine, firmware, inputs, n_inferences, folder / "run-1", ())
-        again = folder / "run-2"
-        again.mkdir(parents=True, exist_ok=True)
-        library = counter.compiled(self._cache, folder)
-        plugin: tuple[str, ...] = ()
-        if library is not None:
-            counter.write_spans(symbols, counter.functions(firmware.elf), again)
-            plugin = ("-plugin", f"{library.resolve()},spans={counter.SPANS},out={counter.BLOCKS}")
-        second = self._start(machine, firmware, inputs[:1], 1, again, plugin)
-        _agree(first, second, n_sets)
-        total = _instructions(first.said.inferences[0, 0], machine)
-        timed = [_instructions(ticks, machine) for ticks in first.said.layers]
-        if len(timed) != len(symbols):
-            raise TargetFailed(f"The firmware has {len(symbols)} layers and timed {len(timed)}.")
-        layers = tuple(LayerCount(s, n) for s, n in zip(symbols, timed, strict=True))
-        if library is not None:
-            layers = counter.read_counts(firmware.elf, symbols, again, 1)
-            _plausible(layers, timed)
-        return Execution(
-            outputs=_split(first.output, n_sets, firmware.output_bytes),
-            instructions=total,
-            layers=layers,
-            overhead=total - sum(layer.instructions for layer in layers),
-            stack_high_water_bytes=first.said.stack_bytes,
-            n_inferences=n_inferences,
-            command=command(board.machine, "firmware.elf"),
-        )
-
-    def _start(
-        self, machine: Machine, firmware: Firmware, inputs: Sequence[Sequence[bytes]],
-        n_inferences: int, folder: Path, plugin: tuple[str, ...],
-    ) -> _Run:  # fmt: skip
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / console.INPUT).write_bytes(console.input_file(inputs, n_inferences))
-        line = (*command(machine.name, str(firmware.elf.resolve())), *plugin)
-        text = self._process(line, folder)
-        try:
-            output = (folder / console.OUTPUT).read_bytes()
-        except OSError as error:
-            raise TargetFailed(f"The firmware wrote no output; it said: {text[-500:]}") from error
-        return _Run(console.parse(text, len(inputs), n_inferences), output)
-
-    def _process(self, line: Sequence[str], folder: Path) -> str:
-        """Run the emulator and return what came on its console, which is its standard error."""
+        (folder / exchange.IN).write_bytes(request)
+        line = (*command(machine.name, str(firmware.elf.resolve()), shift), *plugin)
         environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
         try:
             done = subprocess.run(
@@ -130,12 +173,10 @@ class Emulator:
             raise TargetFailed(f"{EMULATOR} is not installed on this machine.") from error
         except subprocess.TimeoutExpired as error:
             raise TargetFailed(f"The emulator took longer than {self._timeout_s:g} s.") from error
-        text = done.stdout.decode("utf-8", "replace")
         if done.returncode:
-            raise TargetFailed(
-                f"The emulator ended with {done.returncode}; it said: {text[-500:].strip()}"
-            )
-        return text
+            text = done.stdout.decode("utf-8", "replace")[-500:].strip()
+            raise TargetFailed(f"The emulator ended with {done.returncode}; it said: {text}")
+        return machine
 
 
 def layer_symbols(elf: Path) -> tuple[str, ...]:
@@ -144,55 +185,23 @@ def layer_symbols(elf: Path) -> tuple[str, ...]:
     return tuple(symbol for _, symbol in sorted(found))
 
 
-def _instructions(ticks: int, machine: Machine) -> int:
-    ns = machine.timer_hz << SHIFT
-    return (ticks * 2_000_000_000 + ns) // (2 * ns)
+def _instructions(ticks: int, machine: Machine, shift: int) -> int:
+    """Ticks to the nearest whole number of instructions."""
+    per_second = machine.timer_hz << shift
+    return (ticks * 2_000_000_000 + per_second) // (2 * per_second)
 
 
-def _agree(first: _Run, second: _Run, n_sets: int) -> None:
-    """All inferences on one input, and the second run, took the same and gave the same."""
-    by_set: dict[int, set[int]] = {}
-    for (one, _), ticks in first.said.inferences.items():
-        by_set.setdefault(one, set()).add(ticks)
-    for one, seen in by_set.items():
-        if max(seen) - min(seen) > 1:
-            raise TargetFailed(f"Inferences on input {one} took {sorted(seen)} ticks.")
-    same = (
-        abs(first.said.inferences[0, 0] - second.said.inferences[0, 0]) <= 1
-        and all(abs(a - b) <= 1 for a, b in zip(first.said.layers, second.said.layers, strict=True))
-        and first.output[: len(first.output) // n_sets] == second.output
-    )
-    if not same:
-        raise TargetFailed("Two emulated runs of the same firmware disagree.")
+def _agree(once: _Run, many: _Run, n_sets: int) -> None:
+    """The second run took as long as the first, layer by layer, and gave the same."""
+    if once.layers != many.layers or once.total != many.total:
+        raise TargetFailed("Two emulated runs of the same firmware took different counts.")
+    if many.output[: len(many.output) // n_sets] != once.output:
+        raise TargetFailed("Two emulated runs of the same firmware gave different results.")
 
 
-def _plausible(layers: Sequence[LayerCount], timed: Sequence[int]) -> None:
-    for layer, ticked in zip(layers, timed, strict=True):
-        if not 0 <= ticked - layer.instructions <= TIMER_READ:
+def _plausible(counts: Sequence[LayerCount], timed: Sequence[int]) -> None:
+    for layer, ticked in zip(counts, timed, strict=True):
+        if abs(ticked - layer.instructions) > TIMER_ERROR:
             raise TargetFailed(
-                f"{layer.symbol} was counted {layer.instructions} times and timed {ticked}."
+                f"{layer.symbol} executed {layer.instructions}, the timer says {ticked}."
             )
-
-
-def _split(output: bytes, n_sets: int, sizes: Sequence[int]) -> tuple[tuple[bytes, ...], ...]:
-    """The outputs of each set, in graph order."""
-    if len(output) != n_sets * sum(sizes):
-        raise TargetFailed(f"The firmware wrote {len(output)} bytes, not {n_sets * sum(sizes)}.")
-    sets = []
-    at = 0
-    for _ in range(n_sets):
-        parts = []
-        for size in sizes:
-            parts.append(output[at : at + size])
-            at += size
-        sets.append(tuple(parts))
-    return tuple(sets)
-
-
-def sum_classes(layers: Sequence[LayerCount]) -> Mapping[str, int]:
-    """Return the executed instructions by class, over all layers; empty where not counted."""
-    total: dict[str, int] = {}
-    for layer in layers:
-        for name, count in layer.classes.items():
-            total[name] = total.get(name, 0) + count
-    return total
