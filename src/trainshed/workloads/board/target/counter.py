@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import tempfile
@@ -22,8 +21,8 @@ from trainshed.workloads.board.target.protocol import LayerCount, TargetFailed
 
 SOURCE = Path(__file__).with_name("plugin.c")
 COMPILER = "gcc"
-#: Functions so named call the layers; they are counted as none of them.
-HARNESS = re.compile(r"infer(\..*)?")
+#: The function that calls the layers: it is counted as none of them.
+HARNESS = "main"
 SPANS, BLOCKS = "spans.txt", "blocks.txt"
 
 
@@ -82,10 +81,9 @@ def write_spans(symbols: Sequence[str], known: Mapping[str, Span], folder: Path)
     Raises:
         TargetFailed: the program lacks the function that calls the layers.
     """
-    wanted = [(name, -1) for name in known if HARNESS.fullmatch(name)]
-    if not wanted:
-        raise TargetFailed("The firmware has no function that calls the layers.")
-    wanted += [(symbol, index) for index, symbol in enumerate(symbols)]
+    if HARNESS not in known:
+        raise TargetFailed(f"The firmware has no function {HARNESS}.")
+    wanted = [(HARNESS, -1), *((symbol, index) for index, symbol in enumerate(symbols))]
     lines = (f"{known[s].first:x} {known[s].last:x} {index}\n" for s, index in wanted)
     (folder / SPANS).write_text("".join(lines), encoding="ascii")
 

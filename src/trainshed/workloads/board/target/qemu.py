@@ -12,10 +12,11 @@ import re
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 from trainshed.domain.board import Board
-from trainshed.workloads.board.target import counter, exchange
+from trainshed.workloads.board.target import console, counter
 from trainshed.workloads.board.target.machines import MACHINES, Machine
 from trainshed.workloads.board.target.protocol import (
     Execution,
@@ -26,17 +27,17 @@ from trainshed.workloads.board.target.protocol import (
 
 EMULATOR = "qemu-system-arm"
 #: An instruction takes 2**shift ns of emulated time: 20 ticks of the timer and more, or one and
-#: more where a layer is so long that the timer would wrap.
+#: more where an inference is so long that the timer would wrap.
 SHIFT, LONG_SHIFT = 10, 6
-LONG_LAYER = 100_000_000
+LONG_INFERENCE = 100_000_000
 TIMEOUT_S = 300.0
-#: By how many instructions a layer's timer may differ from its count.
-TIMER_ERROR = 16
+#: How many instructions a layer's timer may count more: those that read it.
+TIMER_ERROR = 32
 _LAYER = re.compile(r"layer_(\d+)_\w+")
 
 
 def command(machine: str, elf: str, shift: int = SHIFT) -> tuple[str, ...]:
-    """Return the command that runs a firmware, for a folder that holds its ``in.bin``."""
+    """Return the command that runs a firmware, for a folder that holds its ``input.bin``."""
     return (
         EMULATOR, "-M", machine, "-display", "none", "-monitor", "none", "-serial", "none",
         "-nic", "none", "-semihosting-config", "enable=on,target=native",
@@ -76,8 +77,8 @@ class Emulator:
         """
         symbols = layer_symbols(firmware.elf)
         counts = self._count(firmware, board, inputs[:1], folder / "counted", symbols)
-        longest = max((layer.instructions for layer in counts or ()), default=0)
-        shift = LONG_SHIFT if longest > LONG_LAYER else SHIFT
+        counted = sum(layer.instructions for layer in counts or ())
+        shift = LONG_SHIFT if counted > LONG_INFERENCE else SHIFT
         once = self._start(firmware, board, inputs[:1], 1, folder / "once", shift)
         many = self._start(firmware, board, inputs, n_inferences, folder / "many", shift)
         if len(many.layers) != len(symbols):
@@ -87,12 +88,8 @@ class Emulator:
         if counts is not None:
             _plausible(counts, many.layers)
             layers = counts
-        try:
-            outputs = exchange.split_outputs(many.output, firmware.output_bytes, len(inputs))
-        except exchange.BadAnswer as error:
-            raise TargetFailed(f"The firmware wrote {error}.") from error
         return Execution(
-            outputs=tuple(outputs),
+            outputs=_split(many.output, len(inputs), firmware.output_bytes),
             instructions=many.total,
             layers=layers,
             overhead=many.total - sum(layer.instructions for layer in layers),
@@ -109,9 +106,10 @@ class Emulator:
         Raises:
             TargetFailed: the firmware did not finish.
         """
-        request = exchange.pack_inputs([[inputs]], 1, True)
-        self._process(firmware, board, request, folder, SHIFT, ())
-        return (folder / exchange.LAYERS).read_bytes()
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / console.INSPECT).touch()
+        self._process(firmware, board, [inputs], 1, folder, SHIFT, ())
+        return (folder / console.INSPECT).read_bytes()
 
     def _count(
         self, firmware: Firmware, board: Board, inputs: Sequence[Sequence[bytes]], folder: Path,
@@ -124,43 +122,40 @@ class Emulator:
             return None
         counter.write_spans(symbols, counter.functions(firmware.elf), folder)
         plugin = ("-plugin", f"{library.resolve()},spans={counter.SPANS},out={counter.BLOCKS}")
-        request = exchange.pack_inputs([inputs], 1, False)
-        self._process(firmware, board, request, folder, SHIFT, plugin)
+        self._process(firmware, board, inputs, 1, folder, SHIFT, plugin)
         return counter.read_counts(firmware.elf, symbols, folder)
 
     def _start(
         self, firmware: Firmware, board: Board, inputs: Sequence[Sequence[bytes]],
         n_inferences: int, folder: Path, shift: int,
     ) -> _Run:  # fmt: skip
-        request = exchange.pack_inputs([inputs], n_inferences, False)
-        machine = self._process(firmware, board, request, folder, shift, ())
-        n_sets = len(inputs)
+        text = self._process(firmware, board, inputs, n_inferences, folder, shift, ())
+        said = console.parse(text, len(inputs), n_inferences)
         try:
-            data = (folder / exchange.COUNTS).read_bytes()
-            counts = exchange.read_counts(data, n_sets, n_inferences)
-            output = (folder / exchange.OUT).read_bytes()
-        except (OSError, exchange.BadAnswer) as error:
-            raise TargetFailed(f"The firmware left no result: {error}.") from error
-        (sets,) = counts.inferences
-        for one in sets:
-            if len(set(one)) > 1:
+            output = (folder / console.OUTPUT).read_bytes()
+        except OSError as error:
+            raise TargetFailed("The firmware wrote no output.") from error
+        for one in range(len(inputs)):
+            if len({said.inferences[one, i] for i in range(n_inferences)}) > 1:
                 raise TargetFailed("Two inferences on one input did not take the same time.")
-        first = sets[0][0]
-        layers = tuple(_instructions(t - counts.nothing, machine, shift) for t in first.layers)
-        # The sum, because the timer may wrap in one inference, but does not in one layer.
-        total = _instructions(sum(first.layers), machine, shift)
-        return _Run(layers, total, counts.stack_high_water_bytes, output)
+        machine = MACHINES[board.machine]
+        return _Run(
+            layers=tuple(_instructions(ticks, machine, shift) for ticks in said.layers),
+            total=_instructions(said.inferences[0, 0], machine, shift),
+            stack_bytes=said.stack_bytes,
+            output=output,
+        )
 
     def _process(
-        self, firmware: Firmware, board: Board, request: bytes, folder: Path, shift: int,
-        plugin: Sequence[str],
-    ) -> Machine:  # fmt: skip
-        """Run the emulator in the folder until the firmware ends."""
+        self, firmware: Firmware, board: Board, inputs: Sequence[Sequence[bytes]],
+        n_inferences: int, folder: Path, shift: int, plugin: Sequence[str],
+    ) -> str:  # fmt: skip
+        """Run the emulator in the folder and return what the firmware said."""
         machine = MACHINES.get(board.machine)
         if machine is None:
             raise TargetFailed(f"There is no emulated machine {board.machine!r}.")
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / exchange.IN).write_bytes(request)
+        (folder / console.INPUT).write_bytes(console.input_file(inputs, n_inferences))
         line = (*command(machine.name, str(firmware.elf.resolve()), shift), *plugin)
         environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
         try:
@@ -173,10 +168,12 @@ class Emulator:
             raise TargetFailed(f"{EMULATOR} is not installed on this machine.") from error
         except subprocess.TimeoutExpired as error:
             raise TargetFailed(f"The emulator took longer than {self._timeout_s:g} s.") from error
+        text = done.stdout.decode("utf-8", "replace")
         if done.returncode:
-            text = done.stdout.decode("utf-8", "replace")[-500:].strip()
-            raise TargetFailed(f"The emulator ended with {done.returncode}; it said: {text}")
-        return machine
+            raise TargetFailed(
+                f"The emulator ended with {done.returncode}; it said: {text[-500:].strip()}"
+            )
+        return text
 
 
 def layer_symbols(elf: Path) -> tuple[str, ...]:
@@ -201,7 +198,18 @@ def _agree(once: _Run, many: _Run, n_sets: int) -> None:
 
 def _plausible(counts: Sequence[LayerCount], timed: Sequence[int]) -> None:
     for layer, ticked in zip(counts, timed, strict=True):
-        if abs(ticked - layer.instructions) > TIMER_ERROR:
+        if not 0 <= ticked - layer.instructions <= TIMER_ERROR:
             raise TargetFailed(
                 f"{layer.symbol} executed {layer.instructions}, the timer says {ticked}."
             )
+
+
+def _split(output: bytes, n_sets: int, sizes: Sequence[int]) -> tuple[tuple[bytes, ...], ...]:
+    """The outputs of each set, in graph order."""
+    if len(output) != n_sets * sum(sizes):
+        raise TargetFailed(f"The firmware wrote {len(output)} bytes, not {n_sets * sum(sizes)}.")
+    ends = list(accumulate(sizes, initial=0))
+    return tuple(
+        tuple(output[start + a : start + b] for a, b in pairwise(ends))
+        for start in range(0, len(output) or 1, sum(sizes) or 1)
+    )
