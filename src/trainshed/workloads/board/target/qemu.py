@@ -135,13 +135,14 @@ class Emulator:
             output = (folder / console.OUTPUT).read_bytes()
         except OSError as error:
             raise TargetFailed("The firmware wrote no output.") from error
-        for one in range(len(inputs)):
-            if len({said.inferences[one, i] for i in range(n_inferences)}) > 1:
-                raise TargetFailed("Two inferences on one input did not take the same time.")
         machine = MACHINES[board.machine]
+        took = {key: _instructions(ticks, machine, shift) for key, ticks in said.inferences.items()}
+        for one in range(len(inputs)):
+            if len({took[one, i] for i in range(n_inferences)}) > 1:
+                raise TargetFailed("Two inferences on one input did not take the same time.")
         return _Run(
             layers=tuple(_instructions(ticks, machine, shift) for ticks in said.layers),
-            total=_instructions(said.inferences[0, 0], machine, shift),
+            total=took[0, 0],
             stack_bytes=said.stack_bytes,
             output=output,
         )
