@@ -21,6 +21,7 @@ from trainshed.workloads.board.model.reader import BadModel, read
 
 MAX_MODEL_BYTES = 16 * 2**20
 MAX_HEADER_BYTES = 65536
+MAX_REPORT_BYTES = 2**20
 CPU_S = 8
 ADDRESS_BYTES = 2 * 2**30
 
@@ -42,10 +43,10 @@ def refusal(message: str) -> Report:
 
 
 def limit() -> None:
-    """Bound this process: its time, its memory, no files."""
+    """Bound this process: its time, its memory, what it writes."""
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_BYTES, ADDRESS_BYTES))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_REPORT_BYTES, MAX_REPORT_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 

@@ -6,7 +6,14 @@ from importlib.util import find_spec
 
 from trainshed.domain.board import Board, Estimate, Finding, Report
 from trainshed.workloads.board.check.rules import (
-    BASE_CODE_BYTES, check_flash, check_parts, check_ram, check_whole, first, refused, unknown,
+    BASE_CODE_BYTES,
+    check_flash,
+    check_parts,
+    check_ram,
+    check_whole,
+    first,
+    refused,
+    unknown,
 )  # fmt: skip
 from trainshed.workloads.board.model.graph import DType, Graph, Tensor
 
