@@ -9,6 +9,7 @@ from trainshed.domain.lease import LeaseTerms
 from trainshed.domain.pricing import Package
 from trainshed.domain.resources import Pool
 from trainshed.ports.blobs import Blobs
+from trainshed.ports.boards import Boards, ModelCheck
 from trainshed.ports.bus import Bus
 from trainshed.ports.channel import Channel
 from trainshed.ports.clock import Clock, Ids
@@ -101,3 +102,5 @@ class Deps:
     channels: Mapping[str, Channel] = field(default_factory=dict)
     words: Mapping[str, Words] = field(default_factory=dict)
     roots: Roots | None = None
+    boards: Boards | None = None
+    model_check: ModelCheck | None = None
