@@ -15,8 +15,9 @@ from trainshed.domain.states import AttemptState, Reason
 
 MS_PER_HOUR = 3_600_000
 CREDIT = 1_000_000
-#: The exit status by which a process says that what it was given is at fault (EX_DATAERR).
-BAD_DATA = 65
+#: The exit status by which the process of a Job with one price says that what it was given is at
+#: fault; any other end but success is the platform's.
+INPUT_AT_FAULT = 10
 #: Jobs of the workload ``board`` cost a run each, whatever they take.
 BOARDS = Pool("boards", None, 0, 0, MICRO, MICRO, Unit.BOARD_RUN, MICRO)
 
@@ -102,7 +103,7 @@ def owed(attempts: Iterable[Attempt]) -> bool:
     be worked with, or was stopped by its owner after it had begun.
 
     What the platform is to blame for costs nothing: a machine that was lost, and a process that
-    failed without saying that its input is at fault.
+    failed, or ran out of time or memory, without saying that its input is at fault.
     """
     return any(a.started_at is not None and _worked(a) for a in attempts)
 
@@ -110,5 +111,4 @@ def owed(attempts: Iterable[Attempt]) -> bool:
 def _worked(one: Attempt) -> bool:
     if one.state in (AttemptState.SUCCEEDED, AttemptState.CANCELLED):
         return True
-    bad = one.reason is Reason.EXIT_CODE and one.exit_code == BAD_DATA
-    return one.state is AttemptState.FAILED and (bad or one.reason is Reason.TIME_LIMIT)
+    return one.reason is Reason.EXIT_CODE and one.exit_code == INPUT_AT_FAULT
