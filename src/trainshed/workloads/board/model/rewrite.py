@@ -40,20 +40,6 @@ def portable(data: bytes) -> bytes:
     return bytes(out)
 
 
-def with_outputs(data: bytes, outputs: Sequence[int]) -> bytes:
-    """Return the model with these tensors of its subgraph as outputs, in this order.
-
-    Raises:
-        BadModel: as `read`, or it has no outputs at all.
-    """
-    out = bytearray(data)
-    graph = first_subgraph(root(data))
-    at = _align(out)
-    out += struct.pack(f"<I{len(outputs)}I", len(outputs), *outputs)
-    _point(out, graph, 2, at)
-    return bytes(out)
-
-
 def _outside(buffer: Table) -> bool:
     return buffer.span(0, 1, "data")[1] == 0 and buffer_span(buffer)[1] > 0
 
