@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import trainshed_job
-
 from trainshed.workloads.board.run.outcome import Fault, Outcome, RunFailed
 from trainshed.workloads.board.run.pipeline import STAGES, evaluate
 from trainshed.workloads.board.spec import BoardSpec
@@ -59,7 +58,7 @@ def _evaluate(request: BoardSpec, folder: Path) -> Mapping[str, float]:
         request, model, folder, Emulator(cache),
         calibration=calibration, cache=cache, progress=_tell,
     )  # fmt: skip
-    trainshed_job.log(**result)
+    trainshed_job.log(None, **result)
     return result
 
 

@@ -52,11 +52,10 @@ def evaluate(
     Raises:
         RunFailed: with the code that says whose fault it is.
     """
-    with tempfile.TemporaryDirectory(prefix="board-") as scratch:
-        with _told():
-            run = _run(request, model, Path(scratch), target, calibration, cache, progress)
-            with _stage(progress, "report"):
-                return write_files(run, folder)
+    with tempfile.TemporaryDirectory(prefix="board-") as scratch, _told():
+        run = _run(request, model, Path(scratch), target, calibration, cache, progress)
+        with _stage(progress, "report"):
+            return write_files(run, folder)
 
 
 def _run(
