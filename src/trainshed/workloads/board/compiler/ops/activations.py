@@ -172,7 +172,7 @@ def _float(function: str, *rest: str) -> Callable[[Site], Code]:
     def emit(site: Site) -> Code:
         source, target = site.input(), site.output()
         given = (site.at(source), site.at(target), str(target.n_elements), *rest)
-        return Code(f"    {function}({', '.join(given)});", ("float.h",))
+        return Code(f"    {function}({', '.join(given)});", ("float32.h",))
 
     return emit
 

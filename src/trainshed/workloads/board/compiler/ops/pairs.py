@@ -54,7 +54,7 @@ def _float(function: str) -> Entry:
 
     def emit(site: Site) -> Code:
         low, high = float_range(activation_of(site.operator))
-        return Code(_rows(site, function, low, high), ("float.h",))
+        return Code(_rows(site, function, low, high), ("float32.h",))
 
     return Entry(kind, version, (FLOAT,), emit, _refuse_pair, overwrites=_overwrites)
 
@@ -95,7 +95,7 @@ def _prelu_int8(site: Site) -> Code:
 
 
 def _prelu_float(site: Site) -> Code:
-    return Code(_rows(site, "prelu_f32"), ("float.h",))
+    return Code(_rows(site, "prelu_f32"), ("float32.h",))
 
 
 def _refuse_pair(graph: Graph, operator: Operator) -> str | None:

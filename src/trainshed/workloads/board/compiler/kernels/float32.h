@@ -1,8 +1,8 @@
 /* Float32 arithmetic in the reference's order, so that each result has the same bits.
  * Built without contraction: a fused multiply-add would round once where the reference rounds
  * twice. Only the exponential and the hyperbolic tangent come from the C library. */
-#ifndef FLOAT_H
-#define FLOAT_H
+#ifndef FLOAT32_H
+#define FLOAT32_H
 
 #include <float.h>
 #include <math.h>
