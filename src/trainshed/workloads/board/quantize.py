@@ -7,6 +7,7 @@ result is from the float model is measured with the reference, on the same sampl
 from __future__ import annotations
 
 import io
+import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -98,8 +99,8 @@ def quantize(model: bytes, calibration: bytes | None = None, seed: int = 0) -> Q
     samples = _synthesise(graph, seed) if calibration is None else _load(graph, calibration)
     made = portable(_quantize(_signed(model), samples))
     basis = "synthesised" if calibration is None else "calibration"
-    warnings = (SYNTHESISED.message,) if calibration is None else ()
-    return Quantized(made, compare(model, made, samples[:MAX_COMPARED], basis), warnings)
+    notes = (SYNTHESISED.message,) if calibration is None else ()
+    return Quantized(made, compare(model, made, samples[:MAX_COMPARED], basis), notes)
 
 
 def compare(model: bytes, quantized: bytes, samples: Sequence[Sample], basis: str) -> Accuracy:
@@ -244,10 +245,12 @@ def _quantize(model: bytes, samples: Sequence[Sample]) -> bytes:
 
     named = [{f"input_{i}": value for i, value in enumerate(sample)} for sample in samples]
     try:
-        worker = quantizer.Quantizer(bytearray(model))
-        worker.load_quantization_recipe(recipe.static_wi8_ai8())
-        ranges = worker.calibrate({_SIGNATURE: named}, num_threads=1)
-        return bytes(worker.quantize(ranges).quantized_model)
+        with warnings.catch_warnings():  # it warns of how it uses its own interpreter
+            warnings.simplefilter("ignore")
+            worker = quantizer.Quantizer(bytearray(model))
+            worker.load_quantization_recipe(recipe.static_wi8_ai8())
+            ranges = worker.calibrate({_SIGNATURE: named}, num_threads=1)
+            return bytes(worker.quantize(ranges).quantized_model)
     except Exception as error:  # whatever the library dislikes of a stranger's model
         raise QuantizeFailed(
             f"ai-edge-quantizer cannot quantise this model: {str(error)[:500]}"
