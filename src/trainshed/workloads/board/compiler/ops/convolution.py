@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,19 +141,27 @@ def struct(name: str, fields: dict[str, int]) -> str:
     return f"(struct {name}){{{', '.join(f'.{k} = {v}' for k, v in fields.items())}}}"
 
 
+def windows_of(
+    options: Mapping[str, Any], source: tuple[int, ...], weights: tuple[int, ...]
+) -> tuple[Window, Window]:
+    """Return how a filter moves down and to the right."""
+
+    def along(axis: int, side: str) -> Window:
+        return window(
+            options["padding"], source[axis], weights[axis], options[f"stride_{side}"],
+            options[f"dilation_{side}_factor"],
+        )  # fmt: skip
+
+    return along(1, "h"), along(2, "w")
+
+
 def conv_shape(graph: Graph, operator: Operator) -> Convolution:
     """Return the geometry that the reference takes from the options and the input."""
     source, weights = (graph.tensors[i] for i in operator.inputs[:2])
     options = operator.options
-    windows = [
-        window(
-            options["padding"], source.shape[axis], weights.shape[axis], options[f"stride_{side}"],
-            options[f"dilation_{side}_factor"],
-        )
-        for axis, side in ((1, "h"), (2, "w"))
-    ]  # fmt: skip
+    vertical, horizontal = windows_of(options, source.shape, weights.shape)
     channels, per_filter = source.shape[3], weights.shape[3]
-    return Convolution(*windows, channels, weights.shape[0], channels // per_filter)
+    return Convolution(vertical, horizontal, channels, weights.shape[0], channels // per_filter)
 
 
 def _emit_conv(site: Site) -> Code:
