@@ -151,6 +151,7 @@ def _change_first(attribute: str, value: Any) -> Callable[[Maker], None]:
         (_change_first("quantization", None), "int8 without a scale"),
         (lambda m: setattr(m.graph.tensors[0].quantization, "zeroPoint", [300]), "-128 to 127"),
         (lambda m: setattr(m.graph.tensors[0].quantization, "scale", [0.0]), "scale of 0"),
+        (lambda m: setattr(m.graph.tensors[0].quantization, "scale", [1e30]), "no kernel can work"),
         (_change_first("shape", [1, 0, 10, 3]), "is empty"),
         (lambda m: setattr(m.graph.tensors[3], "isVariable", True), "writes tensor 3"),
     ],
