@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from elftools.elf.elffile import ELFFile
 from tests.unit.board.make_model import Maker, cnn, small_cnn
 
 from trainshed.domain.board import Board
@@ -19,6 +20,7 @@ from trainshed.workloads.board.check.__main__ import board_of, inspect
 from trainshed.workloads.board.check.rules import MAX_FINDINGS, check
 from trainshed.workloads.board.compiler.lower import compile_graph
 from trainshed.workloads.board.facts import boards
+from trainshed.workloads.board.firmware.build import build
 from trainshed.workloads.board.model.reader import read
 
 SHARED = Path(__file__).parents[4] / "shared" / "data" / "mlperf_tiny"
@@ -100,6 +102,23 @@ def test_one_kilobyte_too_little_flash_is_refused_with_both_numbers() -> None:
     text = error(small_cnn(), sized(flash=needs.flash_bytes - 1024), "flash_too_large")
     assert f"{needs.flash_bytes / 1024:.1f} KB of flash" in text
     assert f"{(needs.flash_bytes - 1024) / 1024:.1f} KB." in text
+
+
+def test_the_sizes_said_before_are_no_larger_than_the_linked_ones(tmp_path: Path) -> None:
+    """A model is not refused for memory that it would not have taken."""
+    for number, data in enumerate((small_cnn(), one("RELU", [(1, 4)], (1, 4)))):
+        graph = read(data)
+        needs = check(graph, BOARD).estimate
+        assert needs is not None
+        built = build(compile_graph(graph, BOARD.core), BOARD, tmp_path / str(number), None)
+        with built.elf.open("rb") as file:
+            sections = [
+                (s["sh_flags"], s["sh_type"], s["sh_size"]) for s in ELFFile(file).iter_sections()
+            ]
+        flash = sum(n for flags, kind, n in sections if flags & 2 and kind != "SHT_NOBITS")
+        ram = sum(n for flags, kind, n in sections if flags & 2 and kind == "SHT_NOBITS")
+        assert needs.flash_bytes <= flash < needs.flash_bytes + 8192
+        assert needs.arena_bytes < ram <= needs.arena_bytes + BOARD.reserved_ram_bytes
 
 
 def test_a_refused_size_still_has_its_estimate() -> None:
