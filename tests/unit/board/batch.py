@@ -1,8 +1,8 @@
 """Many small models in one firmware: built once, run once, each compared with the reference.
 
-    cases = [Case(model, [[x.tobytes()]]) for ...]
-    for case, ours in zip(cases, run(cases, "cortex-m4", tmp_path)):
-        assert ours == reference(case)
+cases = [Case(model, [[x.tobytes()]]) for ...]
+for case, ours in zip(cases, run(cases, "cortex-m4", tmp_path)):
+    assert ours == reference(case)
 """
 
 from __future__ import annotations
