@@ -155,7 +155,7 @@ def _compile(flags: tuple[str, ...], board: Board, folder: Path) -> None:
     """Compile in the folder by relative names, so that the image does not depend on its path."""
     command = [
         COMPILER, *flags, f"-fdebug-prefix-map={folder.resolve()}=.", *UNITS,
-        "-T", "memory.ld", "-o", "firmware.elf",
+        "-T", "memory.ld", "-o", "firmware.elf", "-lm",
     ]  # fmt: skip
     try:
         done = subprocess.run(
