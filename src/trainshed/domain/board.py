@@ -43,8 +43,9 @@ class Timing:
 
     ``cpi``: cycles per instruction by class. ``flash_line_bytes`` and ``wait_states``: what a byte
     of weights read from flash adds. ``band``: the relative error stated with each time.
-    ``calibrated_on``: the models whose published times the factor was fitted to; on these it is
-    no evidence.
+    ``calibrated_on``: structure digests of the models whose published times fitted the factor; on
+    these it is no evidence. ``engine``: whose published times these are; the factor contains how
+    that engine's kernels differ from ours. Without it the factor is that of the core's class.
     """
 
     cpi: Mapping[str, float]
@@ -53,6 +54,7 @@ class Timing:
     factor: float
     band: float
     calibrated_on: tuple[str, ...] = ()
+    engine: str = ""
     version: str = "1"
 
 

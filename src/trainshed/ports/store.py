@@ -212,6 +212,9 @@ class People(Protocol):
     def find_account(self, name: str) -> Account | None: ...
     def save_account(self, account: Account) -> None: ...
     def accounts(self) -> list[Account]: ...
+    def due(self, now: datetime, limit: int) -> list[Account]:
+        """Those whose ``renews_at`` has come, the earliest first."""
+
     def insert_user(self, user: User) -> None:
         """Raises Conflict if the username is taken (compared case-folded)."""
 
