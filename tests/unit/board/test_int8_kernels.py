@@ -153,7 +153,7 @@ def matrix(m: Made) -> Case:
 
 def pooling(m: Made) -> Case:
     """Both kinds of pooling."""
-    padding, image, filters, strides, dilations, out = window(m, 4)
+    padding, image, filters, strides, _, out = window(m, 4)
     out = [moved(n, f, s, 1, padding) for n, f, s in zip(image, filters, strides, strict=True)]
     if min(out) < 1:
         return pooling(m)
