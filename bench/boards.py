@@ -1,4 +1,4 @@
-"""Models on emulated boards: how long a request takes, how many a minute, and how tight the code is.
+"""Models on emulated boards: seconds a request, requests a minute, and how tight the code is.
 
 The peer of the code is an earlier prototype of the same kernels, its counts on a Cortex-M4.
 """
@@ -78,7 +78,7 @@ def _throughput(api: Api, n: int) -> Row:
 
     def submit(i: int) -> str:
         body = {
-            "name": f"board-{i}", "workload": "board", "command": [],
+            "name": f"board-{i}", "workload": "board",
             "params": {"board": boards[i % len(boards)]},
             "inputs": [
                 {"source": "upload", "ref": uploads[i % len(uploads)], "path": "model.tflite"}
