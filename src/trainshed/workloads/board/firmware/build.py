@@ -77,7 +77,8 @@ def build_all(
         if kept is not None:
             _keep(elf, kept)
     digest = hashlib.sha256(elf.read_bytes()).hexdigest()
-    return Firmware(elf, digest, flags, compiler)
+    sizes = tuple(port.n_bytes for program in programs.values() for port in program.outputs)
+    return Firmware(elf, digest, flags, compiler, sizes)
 
 
 def flags_for(board: Board) -> tuple[str, ...]:
