@@ -1,8 +1,8 @@
 """``python -m trainshed.workloads.board.check BOARD [--quantize] < model.tflite``: a JSON Report.
 
 With ``-`` for the board, the first line of the standard input is JSON with the keys ``board`` (as
-`dataclasses.asdict` of a Board) and ``quantize``; the model follows. The process limits itself: a
-hostile model costs it seconds and megabytes at most.
+`dataclasses.asdict` of a Board) and ``quantize``; the model follows, and the answer begins with the
+line ``ready``. The process limits itself: a hostile model costs it seconds and megabytes at most.
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ def main(arguments: list[str], source: IO[bytes]) -> int:
     quantize = "--quantize" in arguments
     if arguments[0] == "-":
         header = json.loads(source.readline(MAX_HEADER_BYTES))
+        print("ready", flush=True)
         board, quantize = board_of(header["board"]), header["quantize"]
     elif arguments[0] in boards():
         board = boards()[arguments[0]]
