@@ -115,4 +115,9 @@ def reference(case: Case) -> Answers:
     return answers
 
 
-NUMPY = {DType.UINT8: np.uint8, DType.FLOAT32: np.float32, DType.INT8: np.int8, DType.INT32: np.int32}
+NUMPY = {
+    DType.UINT8: np.uint8,
+    DType.FLOAT32: np.float32,
+    DType.INT8: np.int8,
+    DType.INT32: np.int32,
+}
