@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 BENCH_VENV := .venv-bench
 CLIENT_VENVS := .venv-clients
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-SDKS := sdk/python/client sdk/python/job sdk/python/middleman
+SDKS := sdk/python/client sdk/python/job sdk/python/middleman sdk/python/mimaas
 PYTEST_ARGS ?=
 
 $(STAMP): requirements.lock pyproject.toml $(SDKS:%=%/pyproject.toml)
