@@ -193,12 +193,13 @@ class Request:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Return the JSON object as a request; a result that is not whole counts as none."""
+        identity = value(data, "id", int)
         try:
             results = Results.from_dict(data["result"]) if data.get("result") else None
         except NetworkError:
             results = None
         return cls(
-            id=value(data, "id", int),
+            id=identity,
             status=value(data, "status", str),
             board=value(data, "board", str),
             quantize=value(data, "quantize", bool, False),

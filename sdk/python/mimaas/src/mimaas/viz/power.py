@@ -148,11 +148,12 @@ def _histogram(trace: _Trace) -> go.Bar:
     currents = trace.samples["current_uA"]
     spread = max(float(currents.max() - currents.min()), abs(trace.mean) * 0.05, 1e-6)
     step = spread / _BINS
-    bins = ((currents - currents.min()) / step).astype(int).clip(upper=_BINS - 1)
+    low = float(currents.min() + currents.max() - spread) / 2
+    bins = ((currents - low) / step).astype(int).clip(0, _BINS - 1)
     counts = bins.value_counts().sort_index()
     return go.Bar(
         x=counts,
-        y=currents.min() + (counts.index + 0.5) * step,
+        y=low + (counts.index + 0.5) * step,
         width=step,
         orientation="h",
         name="Distribution",
