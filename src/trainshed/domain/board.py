@@ -10,6 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from trainshed.domain.resources import GIB, Resources
+
+#: What one run takes of a machine: a compiler, an emulator and the reference, one after the other.
+RUN_RESOURCES = Resources(1000, GIB)
+
 
 class Source(StrEnum):
     """Where a figure comes from. ``emulated``: exact on an emulated core (instructions, bytes)."""
@@ -43,8 +48,9 @@ class Timing:
 
     ``cpi``: cycles per instruction by class. ``flash_line_bytes`` and ``wait_states``: what a byte
     of weights read from flash adds. ``band``: the relative error stated with each time.
-    ``calibrated_on``: the models whose published times the factor was fitted to; on these it is
-    no evidence.
+    ``calibrated_on``: SHA-256 of the models whose published times the factor was fitted to; on
+    these it is no evidence. ``engine``: whose published times these are; the factor contains how
+    that engine's kernels differ from ours. Without it the factor is that of the core's class.
     """
 
     cpi: Mapping[str, float]
@@ -53,6 +59,7 @@ class Timing:
     factor: float
     band: float
     calibrated_on: tuple[str, ...] = ()
+    engine: str = ""
     version: str = "1"
 
 

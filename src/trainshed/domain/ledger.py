@@ -26,6 +26,20 @@ class Unit(StrEnum):
     BOARD_RUN = "board_run"
 
 
+#: What is said where a reservation is not covered.
+_SHORT = {
+    Unit.CREDIT: (
+        "This needs {needed:g} credits reserved, but {available:g} are available. Lower"
+        " max_runtime_s or the resources, wait for running jobs to end, or ask the operator for"
+        " credits."
+    ),
+    Unit.BOARD_RUN: (
+        "There are no available runs: a board job takes {needed:g}, and {available:g} are left."
+        " Wait for what runs to end or for the plan to renew, or ask the operator for more."
+    ),
+}
+
+
 class HoldState(StrEnum):
     """A hold is captured or released exactly once."""
 
@@ -122,11 +136,10 @@ def open_hold(
         raise InvalidInput("A hold must not be negative.")
     if amount > funds.available:
         raise PaymentRequired(
-            f"This needs {amount / 1e6:g} credits reserved, but {funds.available / 1e6:g} are"
-            " available. Lower max_runtime_s or the resources, wait for running jobs to end,"
-            " or ask the operator for credits.",
+            _SHORT[funds.unit].format(needed=amount / MICRO, available=funds.available / MICRO),
             needed_ucredits=amount,
             available_ucredits=funds.available,
+            unit=funds.unit.value,
         )
     return Hold(hold_id, account_id, job_id, funds.unit, amount, HoldState.OPEN, now)
 

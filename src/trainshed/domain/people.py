@@ -23,7 +23,11 @@ SCOPES = {"read": Right.READ, "write": Right.WRITE, "admin": Right.ADMIN}
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A tenant and payer. ``weight`` scales its fair share; ``quota_bytes`` bounds its storage."""
+    """A tenant and payer. ``weight`` scales its fair share; ``quota_bytes`` bounds its storage.
+
+    ``plan``: the name of its board plan, '' for the installation's first; ``renews_at``: when the
+    plan gives runs next, None for never.
+    """
 
     id: str
     name: str
@@ -32,11 +36,15 @@ class Account:
     weight: float = 1.0
     quota_bytes: int | None = None
     rate_limit: str = "standard"
+    plan: str = ""
+    renews_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A person of one Account. ``operator`` runs the whole installation."""
+    """A person of one Account. ``operator`` runs the whole installation. The names are for show,
+    as the person wrote them.
+    """
 
     id: str
     account_id: str
@@ -46,6 +54,9 @@ class User:
     operator: bool
     created_at: datetime
     disabled_at: datetime | None = None
+    email: str = ""
+    first_name: str = ""
+    surname: str = ""
 
 
 @dataclass(frozen=True, slots=True)

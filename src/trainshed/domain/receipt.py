@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from trainshed.domain.attempt import Attempt
 from trainshed.domain.job import Job
-from trainshed.domain.ledger import Entry, Hold, HoldState
-from trainshed.domain.pricing import MS_PER_HOUR, cost
+from trainshed.domain.ledger import Entry, Hold, HoldState, Unit
+from trainshed.domain.pricing import hourly
 from trainshed.domain.resources import Pool
 from trainshed.domain.states import AttemptState, JobState, Reason
 
@@ -20,7 +20,7 @@ _WHOLE = frozenset({AttemptState.SUCCEEDED, AttemptState.CANCELLED})
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """Times in seconds, money in micro-credits.
+    """Times in seconds, money in millionths of ``unit``.
 
     ``queued_s``: until the user's process first started (or, if never, until the end).
     ``useful_s``: running time that led to the outcome. ``lost_s``: running time thrown away, that
@@ -48,6 +48,7 @@ class Receipt:
     captured_ucredits: int
     released_ucredits: int
     refunded_ucredits: int
+    unit: Unit = Unit.CREDIT
 
 
 def receipt_of(
@@ -85,6 +86,7 @@ def receipt_of(
         captured_ucredits=captured,
         released_ucredits=max(held - captured - still_open, 0),
         refunded_ucredits=_refunded(job, entries),
+        unit=first.unit if first else Unit.CREDIT,
     )
 
 
@@ -124,7 +126,7 @@ def _hourly(job: Job, used: str, pools: Mapping[str, Pool]) -> int:
     pool = pools.get(used)
     if pool is None:
         return 0
-    return cost(replace(pool, minimum_charge=0), job.spec.resources, MS_PER_HOUR)
+    return hourly(pool, job.spec.resources)
 
 
 def _refunded(job: Job, entries: Sequence[Entry]) -> int:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from trainshed.domain.errors import InvalidInput
+from trainshed.domain.ledger import Unit
 
 GIB = 1024**3
 MIN_MILLICPUS = 50
@@ -55,7 +56,9 @@ class Pool:
     """Configured capacity that shares a GPU type and a price.
 
     ``price_ucredits`` is per GPU-hour, or per core-hour for a pool without GPUs;
-    ``charge_increment`` is the smallest amount charged, in micro-credits.
+    ``charge_increment`` is the smallest amount charged, in micro-credits. All money of its Jobs
+    is in ``unit``. With ``per_job`` (in millionths of the unit) a Job costs that, however long it
+    runs.
     """
 
     name: str
@@ -64,6 +67,8 @@ class Pool:
     price_ucredits: int
     charge_increment: int = 1
     minimum_charge: int = 0
+    unit: Unit = Unit.CREDIT
+    per_job: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,10 @@ def credential(headers: Headers) -> str:
     """
     found = {v.strip() for v in headers.getlist("x-api-key")}
     for value in headers.getlist("authorization"):
-        scheme, _, token = value.strip().partition(" ")
-        if scheme.lower() != "bearer":
+        scheme, space, token = value.strip().partition(" ")
+        if not space:  # clients of MIMaaS send nothing but the token
+            token = scheme
+        elif scheme.lower() != "bearer":
             raise NotAuthenticated("Send 'Authorization: Bearer <key>' or 'X-API-Key: <key>'.")
         found.add(token.strip())
     if len(found) != 1 or "" in found:

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from trainshed.domain.lease import LeaseTerms
-from trainshed.domain.pricing import Package
+from trainshed.domain.pricing import BoardPlan, Package
 from trainshed.domain.resources import Pool
 from trainshed.ports.blobs import Blobs
+from trainshed.ports.boards import Boards, ModelCheck
 from trainshed.ports.bus import Bus
 from trainshed.ports.channel import Channel
 from trainshed.ports.clock import Clock, Ids
@@ -41,7 +42,8 @@ class Policy:
 
     ``images``: image -> interpreter on this machine that stands for it. ``max_workers``: Attempts
     that may live at once. ``first_uid``: the job in slot n runs as uid ``first_uid + n`` when the
-    server is root.
+    server is root. ``board_plans``: the first is every new account's. ``board_emulators``: how many
+    Jobs of one board count as running at once, None for as many as fit.
     """
 
     cpu_fallback: bool = False
@@ -66,6 +68,8 @@ class Policy:
     preempt_min_run_s: float = 60.0
     low_ucredits: int = 0
     packages: tuple[Package, ...] = ()
+    board_plans: tuple[BoardPlan, ...] = (BoardPlan("free", 10),)
+    board_emulators: int | None = None
     max_backlog: int = 20_000
     local_grant_ucredits: int = 10_000_000_000
     max_workers: int | None = None
@@ -101,3 +105,5 @@ class Deps:
     channels: Mapping[str, Channel] = field(default_factory=dict)
     words: Mapping[str, Words] = field(default_factory=dict)
     roots: Roots | None = None
+    boards: Boards | None = None
+    model_check: ModelCheck | None = None

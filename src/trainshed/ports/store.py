@@ -111,6 +111,10 @@ class Jobs(Protocol):
         accounts).
         """
 
+    def on_boards(self, limit: int) -> list[tuple[Job, bool]]:
+        """The Jobs of the pool ``boards`` that have not ended, over all accounts, and whether each
+        has a live Attempt; oldest first."""
+
     def built_on_others(self, account_ids: Sequence[str]) -> list[Job]:
         """Jobs of these accounts that have not ended and use an artifact, or retry a Job."""
 
@@ -212,6 +216,9 @@ class People(Protocol):
     def find_account(self, name: str) -> Account | None: ...
     def save_account(self, account: Account) -> None: ...
     def accounts(self) -> list[Account]: ...
+    def due(self, now: datetime, limit: int) -> list[Account]:
+        """Those whose ``renews_at`` has come, the earliest first."""
+
     def insert_user(self, user: User) -> None:
         """Raises Conflict if the username is taken (compared case-folded)."""
 

@@ -228,16 +228,18 @@ def account_row(account: Account) -> Row:
     """Return the row of an Account."""
     return (
         account.id, account.name, micros(account.created_at), micros_or_none(account.disabled_at),
-        account.weight, account.quota_bytes, account.rate_limit,
+        account.weight, account.quota_bytes, account.rate_limit, account.plan,
+        micros_or_none(account.renews_at),
     )  # fmt: skip
 
 
 def account_from(row: Row) -> Account:
     """Return the Account of a row."""
-    id_, name, created_at, disabled_at, weight, quota_bytes, rate_limit = row
+    id_, name, created_at, disabled_at, weight, quota_bytes, rate_limit, plan, renews_at = row
     return Account(
-        id_, name, moment(created_at), moment_or_none(disabled_at), weight, quota_bytes, rate_limit
-    )
+        id_, name, moment(created_at), moment_or_none(disabled_at), weight, quota_bytes,
+        rate_limit, plan, moment_or_none(renews_at),
+    )  # fmt: skip
 
 
 def user_row(user: User) -> Row:
@@ -245,15 +247,19 @@ def user_row(user: User) -> Row:
     return (
         user.id, user.account_id, user.username, user.username.casefold(), user.password_hash,
         user.role, int(user.operator), micros(user.created_at), micros_or_none(user.disabled_at),
+        clean(user.email), clean(user.first_name), clean(user.surname),
     )  # fmt: skip
 
 
 def user_from(row: Row) -> User:
     """Return the User of a row."""
-    id_, account_id, username, _folded, password_hash, role, operator, created_at, disabled = row
+    (
+        id_, account_id, username, _folded, password_hash, role, operator, created_at, disabled,
+        *names,
+    ) = row  # fmt: skip
     return User(
         id_, account_id, username, password_hash, role, bool(operator), moment(created_at),
-        moment_or_none(disabled),
+        moment_or_none(disabled), *names,
     )  # fmt: skip
 
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from trainshed.domain.errors import Conflict, InvalidInput, NotAllowed
-from trainshed.domain.events import Event
-from trainshed.domain.ledger import GRANTS, INT64_MAX, Balance, Entry, Hold, Unit, transfer
+from trainshed.domain.ledger import Balance, Entry, Hold, Unit
 from trainshed.domain.people import ROLES, Account, Principal, Right, User
 from trainshed.ports.deps import Deps
 from trainshed.ports.store import Tx
 from trainshed.usecases import audit
+from trainshed.usecases.grants import begin_plan, grant_in, plan_named
+from trainshed.usecases.keys import end_logins
 
 ADMIN = "admin"
 LOCAL = "local"
@@ -84,12 +85,14 @@ def check_name(name: str, field: str = "username") -> str:
 
 
 def bootstrap_admin(deps: Deps, password: str) -> FirstStart:
-    """Make account and user ``admin`` with the first grant, and the built-in account ``local``.
+    """Make account and user ``admin`` with the first grant, and the built-in account ``local``, both
+    with their plan's runs.
 
     Calling it again changes nothing.
     """
     hashed = deps.secrets.hash_password(check_password(password, ADMIN))
     now, txn = deps.clock.utc_now(), deps.ids.new("transaction")
+    runs = [deps.ids.new("transaction") for _ in (ADMIN, LOCAL)]
     account = Account(deps.ids.new("account"), ADMIN, now)
     local = Account(deps.ids.new("account"), LOCAL, now)
     user = User(deps.ids.new("user"), account.id, ADMIN, hashed, "admin", True, now)
@@ -105,6 +108,8 @@ def bootstrap_admin(deps: Deps, password: str) -> FirstStart:
         audit.line(tx, "bootstrap", account.id, "user.create", user.id, now, role="admin")
         if amount:
             grant_in(tx, "bootstrap", account.id, amount, Unit.CREDIT, "First start", txn, now)
+        for one, each in zip((account, local), runs, strict=True):
+            begin_plan(tx, deps.policy, one.id, each, now)
         return account, user, True
 
     found, admin, made = deps.store.write(apply)
@@ -115,20 +120,22 @@ def bootstrap_admin(deps: Deps, password: str) -> FirstStart:
 def create_account(
     deps: Deps, principal: Principal, name: str, quota_bytes: int | None, weight: float
 ) -> AccountView:
-    """Make a tenant without people or credits. Raises Conflict if the name is taken."""
+    """Make a tenant without people or credits, with the first plan's runs. Raises Conflict if the
+    name is taken.
+    """
     principal.need_operator()
-    now = deps.clock.utc_now()
+    now, txn = deps.clock.utc_now(), deps.ids.new("transaction")
     made = Account(
         deps.ids.new("account"), check_name(name, "name"), now, None, _weight(weight), quota_bytes
     )
 
-    def apply(tx: Tx) -> None:
+    def apply(tx: Tx) -> Account:
         _free_name(tx, name)
         tx.people.insert_account(made)
         audit.line(tx, principal, made.id, "account.create", made.id, now, name=name)
+        return begin_plan(tx, deps.policy, made.id, txn, now)
 
-    deps.store.write(apply)
-    return AccountView(made, 0)
+    return AccountView(deps.store.write(apply), 0)
 
 
 def list_accounts(deps: Deps, principal: Principal) -> list[AccountView]:
@@ -156,10 +163,15 @@ def update_account(
     disabled: bool | None = None,
     quota_bytes: int | None = None,
     weight: float | None = None,
+    plan: str | None = None,
 ) -> AccountView:
-    """Change what is given. A disabled account's keys and sessions are refused at once."""
+    """Change what is given. A disabled account's keys and sessions are refused at once; another
+    plan's runs are there at once.
+    """
     principal.need_operator()
-    now = deps.clock.utc_now()
+    now, txn = deps.clock.utc_now(), deps.ids.new("transaction")
+    if plan is not None:
+        plan_named(deps.policy, plan)
     if disabled and account_id == principal.account_id:
         raise Conflict("You cannot disable the account you are working in.")
 
@@ -175,7 +187,11 @@ def update_account(
             quota_bytes=old.quota_bytes if quota_bytes is None else quota_bytes,
             weight=old.weight if weight is None else _weight(weight),
         )
+        if plan is not None:
+            new = replace(new, plan=plan, renews_at=None)
         tx.people.save_account(new)
+        if plan is not None:
+            new = begin_plan(tx, deps.policy, account_id, txn, now)
         audit.line(tx, principal, account_id, "account.update", account_id, now)
         return AccountView(new, tx.files.used_bytes(account_id))
 
@@ -326,29 +342,10 @@ def _set_password(deps: Deps, principal: Principal, user: User, password: str, a
         fresh = tx.people.get_user(user.id, user.account_id)
         tx.people.save_user(replace(fresh, password_hash=hashed))
         tx.people.revoke_sessions(user.id, now)
+        end_logins(tx, user, now)
         audit.line(tx, principal, user.account_id, action, user.id, now)
 
     deps.store.write(apply)
-
-
-def grant_in(
-    tx: Tx,
-    who: Principal | str,
-    account_id: str,
-    amount: int,
-    unit: Unit,
-    memo: str,
-    txn: str,
-    now: datetime,
-) -> None:
-    """Give credits in the caller's transaction, as a visible entry."""
-    tx.ledger.lock(account_id)
-    if tx.ledger.balance(account_id, unit).balance + amount > INT64_MAX:
-        raise InvalidInput("The balance would not fit 64 bits.", field="amount_ucredits")
-    tx.ledger.post(transfer(txn, GRANTS, account_id, amount, unit, "grant", now, memo=memo))
-    data = {"amount_ucredits": amount, "unit": unit.value}
-    tx.events.append(Event("credits.granted", account_id, now, data=data))
-    audit.line(tx, who, account_id, "credits.grant", account_id, now, **data)
 
 
 def _reach(tx: Tx, principal: Principal, user_id: str) -> User:

@@ -38,14 +38,15 @@ def new_stamp(deps: Deps, now: datetime) -> Stamp:
     return Stamp(now, ids[0], ids[1], deps.policy.low_ucredits)
 
 
-def asked_pool(pools: Sequence[Pool], resources: Resources) -> Pool:
-    """Return the pool whose price applies: by GPU type, the cheapest GPU pool, or ``local-cpu``.
+def asked_pool(pools: Sequence[Pool], resources: Resources, named: str | None = None) -> Pool:
+    """Return the pool whose price applies: the one that the workload names, else by GPU type, the
+    cheapest GPU pool, or ``local-cpu``.
 
     Raises:
         ImpossibleRequest: no pool has that GPU type; lists those there are.
     """
-    if resources.gpus == 0:
-        return next(p for p in pools if p.name == LOCAL_CPU)
+    if named is not None or resources.gpus == 0:
+        return next(p for p in pools if p.name == (named or LOCAL_CPU))
     wanted = resources.gpu_type
     fitting = [p for p in pools if p.gpu_type is not None and wanted in (None, p.gpu_type)]
     if not fitting:
@@ -68,12 +69,15 @@ def known_type(pools: Sequence[Pool], resources: Resources) -> Resources:
 
 def spent(job: Job, attempts: Sequence[Attempt], pools: Mapping[str, Pool]) -> int:
     """Return what the Job's ended Attempts cost together, rounded once."""
+    asked = pools.get(job.pool, pools[LOCAL_CPU])
+    if asked.per_job:
+        return asked.per_job if pricing.owed(attempts) else 0
     exact = 0
     for one in attempts:
         pool = pools.get(one.pool, pools[LOCAL_CPU])
         used = Resources(one.millicpus, one.memory_bytes, job.spec.resources.gpus)
         exact += pricing.rate(pool, used) * one.billable_ms
-    return pricing.charge(pools.get(job.pool, pools[LOCAL_CPU]), exact)
+    return pricing.charge(asked, exact)
 
 
 def remaining_ms(job: Job, attempts: Sequence[Attempt]) -> int:
@@ -85,19 +89,21 @@ def reserve(tx: Tx, job: Job, attempts: Sequence[Attempt], pool: Pool, stamp: St
     """Open the Job's hold for its remaining run time.
 
     Raises:
-        PaymentRequired: credits or the key's spending limit do not cover it.
+        PaymentRequired: the balance or the key's spending limit does not cover it.
     """
     amount = pricing.cost(pool, job.spec.resources, remaining_ms(job, attempts))
     tx.ledger.lock(job.account_id)
     if attempts:
         amount = min(amount, _rest(tx, job, amount))
-    _check_key(tx, job, amount)
-    funds = tx.ledger.balance(job.account_id, Unit.CREDIT)
+    if pool.unit is Unit.CREDIT:
+        _check_key(tx, job, amount)
+    funds = tx.ledger.balance(job.account_id, pool.unit)
     hold = ledger.open_hold(stamp.hold_id, job.account_id, job.id, amount, funds, stamp.now)
     tx.ledger.insert_hold(hold)
-    _event(tx, "credits.held", job, stamp.now, amount)
+    _event(tx, "credits.held", hold, stamp.now, amount)
     left = funds.available - amount
-    for kind in ledger.crossings(funds.available, left, stamp.low_ucredits):
+    crossed = ledger.crossings(funds.available, left, stamp.low_ucredits)
+    for kind in crossed if pool.unit is Unit.CREDIT else ():
         data = {"available_ucredits": left, "threshold_ucredits": stamp.low_ucredits}
         tx.events.append(Event(kind, job.account_id, stamp.now, job.id, None, data))
     return hold
@@ -119,7 +125,7 @@ def settle(
         tx.ledger.post(legs)
     tx.ledger.end_hold(done)
     kind = "credits.captured" if done.state is HoldState.CAPTURED else "credits.released"
-    _event(tx, kind, job, stamp.now, done.captured)
+    _event(tx, kind, done, stamp.now, done.captured)
 
 
 def _rest(tx: Tx, job: Job, amount: int) -> int:
@@ -146,5 +152,6 @@ def _check_key(tx: Tx, job: Job, amount: int) -> None:
         )
 
 
-def _event(tx: Tx, kind: str, job: Job, now: datetime, amount: int) -> None:
-    tx.events.append(Event(kind, job.account_id, now, job.id, None, {"amount_ucredits": amount}))
+def _event(tx: Tx, kind: str, hold: Hold, now: datetime, amount: int) -> None:
+    data = {"amount_ucredits": amount, "unit": hold.unit.value}
+    tx.events.append(Event(kind, hold.account_id, now, hold.job_id, None, data))

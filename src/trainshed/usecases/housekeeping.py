@@ -13,7 +13,7 @@ from trainshed.ports.deps import Deps
 from trainshed.ports.executor import Cleans, KeepsEnvironments
 from trainshed.ports.store import Tx
 from trainshed.ports.streams import LOG_STREAMS
-from trainshed.usecases import firing, logs
+from trainshed.usecases import firing, grants, logs
 from trainshed.usecases.engine import Engine
 
 #: A runner that has called ``finished`` needs a moment to leave its workspace.
@@ -34,12 +34,13 @@ class Swept:
 
 
 def tidy(engine: Engine) -> None:
-    """Seal the long logs of live and just ended Attempts and remove the workspaces of ended
-    ones.
+    """Seal the long logs of live and just ended Attempts, remove the workspaces of ended ones, and
+    renew the plans that are due.
     """
     deps = engine.deps
     now = deps.clock.utc_now()
     trim_environments(deps)
+    grants.renew(deps)
     for executor in deps.executors.values():
         if not isinstance(executor, Cleans):
             continue

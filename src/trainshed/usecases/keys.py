@@ -27,6 +27,9 @@ from trainshed.usecases import audit
 PREFIXES = ("ts_", "mdlm_", "")
 MAX_KEYS = 200
 MAX_DAYS = 3650
+MAX_LOGINS = 20
+#: The name of keys that stand for a login, in dialects whose clients know no sessions.
+LOGIN = "login"
 REFUSED = "This needs a valid API key or session token; it is missing, unknown, expired or revoked."
 
 _KEY = re.compile(r"([a-z]{2,8}_)([0-9a-f]{8})_([A-Za-z0-9_-]{43})\Z")
@@ -70,6 +73,43 @@ def create(deps: Deps, principal: Principal, wanted: NewKey) -> KeyView:
         if deps.store.write(lambda tx, made=made: _insert(tx, principal, made, now)):  # type: ignore[misc]
             return KeyView(made, secret)
     raise Conflict("No free key id could be drawn; try again.")
+
+
+def for_login(deps: Deps, user: User, account: Account) -> str:
+    """Make a prefixless key for a person who has just proven who they are; return its secret.
+
+    A person keeps the newest ``MAX_LOGINS`` of them, until the password changes.
+    """
+    now, scopes = deps.clock.utc_now(), ("read", "write", "admin")
+    lookup, secret = _draw(deps, "")
+    made = Key(
+        deps.ids.new("key"), account.id, user.id, LOGIN, "", lookup, deps.secrets.digest(secret),
+        scopes, now,
+    )  # fmt: skip
+
+    def apply(tx: Tx) -> None:
+        tx.ledger.lock(account.id)
+        if tx.people.get_user(user.id).password_hash != user.password_hash:
+            raise NotAuthenticated(REFUSED)  # changed while this login was being checked
+        if tx.people.find_key(lookup) is not None:
+            raise Conflict("Draw again: please repeat the request.")
+        end_logins(tx, user, now, MAX_LOGINS - 1)
+        tx.people.insert_key(made)
+        audit.line(tx, user.id, account.id, "key.create", made.id, now, scopes=list(scopes))
+
+    deps.store.write(apply)
+    return secret
+
+
+def end_logins(tx: Tx, user: User, now: datetime, keep: int = 0) -> None:
+    """Revoke the person's login keys but the newest ``keep``."""
+    mine = [
+        k
+        for k in tx.people.keys(user.account_id)
+        if k.user_id == user.id and (k.name, k.prefix) == (LOGIN, "") and k.revoked_at is None
+    ]
+    for old in mine[: max(len(mine) - keep, 0)]:
+        tx.people.save_key(replace(old, revoked_at=now))
 
 
 def list_keys(deps: Deps, principal: Principal) -> list[KeyView]:

@@ -10,7 +10,8 @@ from trainshed.domain.ledger import Unit
 from trainshed.domain.people import Principal, Right, User
 from trainshed.ports.deps import Deps
 from trainshed.ports.store import Tx
-from trainshed.usecases.accounts import LOCAL, grant_in
+from trainshed.usecases.accounts import LOCAL
+from trainshed.usecases.grants import grant_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ def first_grant(deps: Deps) -> bool:
 
     def apply(tx: Tx) -> bool:
         account = tx.people.find_account(LOCAL)
-        if not amount or account is None or tx.ledger.entries(account.id, None, None, 1):
+        if not amount or account is None or tx.ledger.entries(account.id, Unit.CREDIT, None, 1):
             return False
         grant_in(tx, "bootstrap", account.id, amount, Unit.CREDIT, "First start", txn, now)
         return True

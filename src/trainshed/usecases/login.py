@@ -6,19 +6,22 @@ from __future__ import annotations
 
 import unicodedata
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Protocol
 
-from trainshed.domain.errors import Conflict, NotAllowed, NotAuthenticated
+from trainshed.domain.errors import Conflict, InvalidInput, NotAllowed, NotAuthenticated
 from trainshed.domain.people import Account, Principal, Session, User
 from trainshed.ports.deps import Deps
 from trainshed.ports.store import Tx
 from trainshed.ports.views import LoginView
 from trainshed.usecases import audit
 from trainshed.usecases.accounts import ADMIN, LOCAL, AccountView, check_name, check_password
+from trainshed.usecases.grants import begin_plan, plan_named
 
 WRONG = "The username or the password is wrong."
+#: Longest e-mail address or name of a person.
+MAX_WORDS = 254
 
 
 class Throttle(Protocol):
@@ -37,12 +40,31 @@ class Throttle(Protocol):
         """Bound how many passwords are hashed at once. Raises Overloaded."""
 
 
+@dataclass(frozen=True, slots=True)
+class Newcomer:
+    """Who signs up. ``plan`` '' is the first one; the names are for show, and may be empty."""
+
+    username: str
+    password: str = field(repr=False)
+    plan: str = ""
+    email: str = ""
+    first_name: str = ""
+    surname: str = ""
+
+
 def login(deps: Deps, throttle: Throttle, username: str, password: str, address: str) -> LoginView:
     """Open a session.
 
     Raises:
         NotAuthenticated: wrong, by the same words whatever is. RateLimited: wait first.
     """
+    return _open(deps, *proven(deps, throttle, username, password, address))
+
+
+def proven(
+    deps: Deps, throttle: Throttle, username: str, password: str, address: str
+) -> tuple[User, Account]:
+    """Return whose name and password these are. Raises as ``login``."""
     name = username.casefold()[:64]
     throttle.check(name, address)
     user = deps.store.read(lambda tx: tx.people.find_user(username))
@@ -56,7 +78,7 @@ def login(deps: Deps, throttle: Throttle, username: str, password: str, address:
             _note_failure(deps, user)
         raise NotAuthenticated(WRONG)
     throttle.succeeded(name, address)
-    return _open(deps, user, account)
+    return user, account
 
 
 def whoami(deps: Deps, principal: Principal) -> tuple[User, AccountView]:
@@ -90,37 +112,57 @@ def logout(deps: Deps, principal: Principal) -> None:
     deps.store.write(apply)
 
 
-def register(
-    deps: Deps, throttle: Throttle, username: str, password: str, address: str
-) -> LoginView:
-    """Make an account with one admin user, and log in.
+def register(deps: Deps, throttle: Throttle, wanted: Newcomer, address: str) -> LoginView:
+    """Make an account with one admin user, and log in. Raises as ``sign_up``."""
+    return _open(deps, *sign_up(deps, throttle, wanted, address))
+
+
+def sign_up(deps: Deps, throttle: Throttle, wanted: Newcomer, address: str) -> tuple[User, Account]:
+    """Make an account with one admin user and its plan's runs.
 
     Raises:
         NotAllowed: sign-up is closed. Conflict: the name is taken. RateLimited.
+        InvalidInput: a name, the password, or a plan that only the operator gives.
     """
     if not deps.policy.sign_up_open:
         raise NotAllowed("Sign-up is closed on this server; ask its operator for an account.")
-    check_name(username)
+    username = check_name(wanted.username)
     if username.casefold() in (ADMIN, LOCAL):
         raise Conflict("That name is taken.", field="username")
-    plain = check_password(password, username)
+    _check_newcomer(deps, wanted)
+    plain = check_password(wanted.password, username)
     throttle.check("", address)
     throttle.failed("", address)
     with throttle.hashing():
         hashed = deps.secrets.hash_password(plain)
-    now = deps.clock.utc_now()
-    account = Account(deps.ids.new("account"), username, now)
-    user = User(deps.ids.new("user"), account.id, username, hashed, "admin", False, now)
+    now, txn = deps.clock.utc_now(), deps.ids.new("transaction")
+    account = Account(deps.ids.new("account"), username, now, plan=wanted.plan)
+    user = User(
+        deps.ids.new("user"), account.id, username, hashed, "admin", False, now,
+        email=wanted.email, first_name=wanted.first_name, surname=wanted.surname,
+    )  # fmt: skip
 
-    def apply(tx: Tx) -> None:
+    def apply(tx: Tx) -> Account:
         if tx.people.find_user(username) or tx.people.find_account(username):
             raise Conflict("That name is taken.", field="username")
         tx.people.insert_account(account)
         tx.people.insert_user(user)
         audit.line(tx, "sign-up", account.id, "user.create", user.id, now, role="admin")
+        return begin_plan(tx, deps.policy, account.id, txn, now)
 
-    deps.store.write(apply)
-    return _open(deps, user, account)
+    return user, deps.store.write(apply)
+
+
+def _check_newcomer(deps: Deps, wanted: Newcomer) -> None:
+    """Whoever signs up may choose among the plans that cost nothing."""
+    if wanted.plan and plan_named(deps.policy, wanted.plan).price_cents:
+        raise InvalidInput(
+            f"The plan {wanted.plan!r} is given by the operator; sign up without it.", field="plan"
+        )
+    for name in ("email", "first_name", "surname"):
+        value = getattr(wanted, name)
+        if len(value) > MAX_WORDS or not value.isprintable():
+            raise InvalidInput(f"{name} may be {MAX_WORDS} printable characters.", field=name)
 
 
 def _account(deps: Deps, user: User | None) -> Account | None:

@@ -82,7 +82,7 @@ def plan(deps: Deps, command: SubmitJob) -> PlanView:
     )  # fmt: skip
     outlook = queue_outlook(deps, draft)
     fallback = want.gpus > 0 and not any(o.devices for o in checked.offers)
-    hourly = pricing.cost(replace(checked.pool, minimum_charge=0), want, pricing.MS_PER_HOUR)
+    hourly = pricing.hourly(checked.pool, want)
     hold = pricing.cost(checked.pool, want, checked.spec.max_runtime_s * 1000)
     notes = (FALLBACK_NOTE,) if fallback else ()
     return PlanView(checked.pool, hourly, hold, fallback, starts, outlook, notes)
@@ -224,18 +224,21 @@ def _check(deps: Deps, command: SubmitJob) -> _Checked:
             f"There is no workload {spec.workload!r}; there is: {known}.", field="workload"
         )
     planned = workload.plan(spec)
+    if planned.closed and command.env:
+        raise InvalidInput(f"The {spec.workload} workload takes no variables.", field="env")
+    spec = planned.spec
     spec = replace(
         spec,
         resources=billing.known_type(deps.pools, spec.resources),
         environment=environments.settle(deps, command.principal, spec.environment),
     )
-    spec = replace(spec, command=planned.command, env_names=tuple(sorted(command.env)))
+    spec = replace(spec, env_names=tuple(sorted(command.env)))
     spec.check()
     _check_env(command.env)
     _check_name(command.name)
     _check_volume(spec.checkpoint_path)
     _check_paths(spec)
-    pool = billing.asked_pool(deps.pools, spec.resources)
+    pool = billing.asked_pool(deps.pools, spec.resources, planned.pool)
     offers = offers_of(deps)
     pools = {p.name: p for p in deps.pools}
     waiting.check_possible(spec.resources, offers, pools, deps.policy.cpu_fallback)

@@ -38,7 +38,8 @@ def login(call: Called, body: schema.LoginBody) -> answers_people.Login:
 def register(call: Called, body: schema.LoginBody) -> answers_people.Login:
     """Make an account and log in, where sign-up is open."""
     hall, address = call.hall, call.origin.address
-    view = people_in.register(call.deps, hall.throttle, body.username, body.password, address)
+    wanted = people_in.Newcomer(body.username, body.password)
+    view = people_in.register(call.deps, hall.throttle, wanted, address)
     return _session(call, view)
 
 

@@ -150,6 +150,8 @@ class SqlLedger:
         if before is None:
             raise NotFound("There is no job with that id.")
         key_id, held, used = before
+        if hold.unit is not Unit.CREDIT:
+            key_id = None  # a key's spending limit is one of credits
         key_used = None if key_id is None else int(used or 0) + key_delta
         row = (hold.id, hold.account_id, unit, delta, int(held or 0) + delta, key_id, key_used)
         self._link.run(_MOVE, row)

@@ -38,6 +38,7 @@ _SAVE = {t.name: _save(t) for t in (accounts, users, keys, sessions)}
 _GET = {t.name: sql.select(t, "WHERE id = ?") for t in (accounts, users, keys, sessions)}
 _KEY_BY_LOOKUP = sql.select(keys, "WHERE lookup = ?")
 _USER_BY_NAME = sql.select(users, "WHERE username_folded = ?")
+_DUE = sql.select(accounts, "WHERE renews_at <= ? ORDER BY renews_at, id LIMIT ?")
 _WORD = {"accounts": "account", "users": "user", "keys": "key", "sessions": "session"}
 
 
@@ -68,6 +69,11 @@ class SqlPeople:
     def accounts(self) -> list[Account]:
         """All, oldest first."""
         rows = self._link.all(sql.select(accounts, "ORDER BY created_at, id"))
+        return [account_from(r) for r in rows]
+
+    def due(self, now: datetime, limit: int) -> list[Account]:
+        """Whose plan gives runs by now."""
+        rows = self._link.all(_DUE, (micros(now), limit))
         return [account_from(r) for r in rows]
 
     def insert_user(self, user: User) -> None:

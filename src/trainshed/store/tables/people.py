@@ -16,7 +16,10 @@ accounts = Table(
     Column("weight", Float(53), nullable=False),
     number("quota_bytes", null=True),
     text("rate_limit"),
+    text("plan"),
+    number("renews_at", null=True),
 )
+Index("ix_accounts_renews", accounts.c.renews_at)
 Index("uq_accounts_name", accounts.c.name, unique=True)
 
 users = Table(
@@ -31,6 +34,9 @@ users = Table(
     number("operator"),
     number("created_at"),
     number("disabled_at", null=True),
+    text("email"),
+    text("first_name"),
+    text("surname"),
 )
 Index("uq_users_username", users.c.username_folded, unique=True)
 Index("ix_users_account", users.c.account_id)

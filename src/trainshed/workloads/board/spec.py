@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 MAX_INFERENCES = 100
+#: Plain names: an input of a board Job is data, never something that could be imported or run.
+_MODEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}\.tflite\Z")
+_CALIBRATION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}\.npz\Z")
 
 
 @dataclass(frozen=True, slots=True)
 class BoardSpec:
-    """``model`` and ``calibration`` are paths of inputs, relative to the working directory.
+    """``model`` and ``calibration`` are the names of inputs: plain, ``.tflite`` and ``.npz``.
 
     ``calibration``: an ``.npz`` for the quantisation, or None to synthesise one. ``seed``: of the
     random inputs that the result is compared on.
@@ -47,6 +51,10 @@ class BoardSpec:
             optional = name == "calibration" and text is None
             if not optional and (not isinstance(text, str) or not text):
                 raise ValueError(f"{name} must be text.")
+        if not _MODEL.match(spec.model):
+            raise ValueError("model must be a plain file name that ends in .tflite.")
+        if spec.calibration is not None and not _CALIBRATION.match(spec.calibration):
+            raise ValueError("calibration must be a plain file name that ends in .npz.")
         quantize: object = spec.quantize
         if not isinstance(quantize, bool):
             raise ValueError("quantize must be true or false.")

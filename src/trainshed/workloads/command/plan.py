@@ -33,4 +33,4 @@ class CommandWorkload:
             raise InvalidInput("command is longer than 4096 words or 128 KiB.", field="command")
         if any("\0" in part for part in spec.command):
             raise InvalidInput("command may not hold NUL.", field="command")
-        return Plan(spec.command)
+        return Plan(spec)

@@ -12,12 +12,16 @@ from trainshed.domain.board import Board
 
 @dataclass(frozen=True, slots=True)
 class Firmware:
-    """A linked program. ``flags`` and ``compiler`` are printed with every result."""
+    """A linked program. ``flags`` and ``compiler`` are printed with every result.
+
+    ``output_bytes``: the sizes of the model's outputs, in graph order.
+    """
 
     elf: Path
     sha256: str
     flags: tuple[str, ...]
     compiler: str
+    output_bytes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,8 @@ class Execution:
     """What ``Target.run`` saw. ``outputs``: per input set, the outputs' bytes in graph order.
 
     ``instructions`` of one whole inference, the sum over ``layers`` plus ``overhead``. A real
-    board gives ``seconds`` per inference and a ``trace`` instead of instructions.
+    board gives ``seconds`` per inference and a ``trace`` instead of instructions. ``command``
+    runs the same firmware by hand.
     """
 
     outputs: tuple[tuple[bytes, ...], ...]
@@ -53,6 +58,7 @@ class Execution:
     n_inferences: int
     seconds: tuple[float, ...] = ()
     trace: PowerTrace | None = None
+    command: tuple[str, ...] = ()
 
 
 class TargetFailed(Exception):

@@ -1,0 +1,39 @@
+"""Microcontroller boards: which there are, and whether a model can run on one.
+
+Both Protocols are filled beside the server; what they know is in ``workloads/board``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from trainshed.domain.board import Board, Report
+
+
+class Boards(Protocol):
+    """The facts, and what this machine lacks to build and run firmware."""
+
+    def facts(self) -> Mapping[str, Board]:
+        """Return every board by its name; always the same ones."""
+
+    def missing(self) -> str:
+        """Return what to install before any board can run a model, in a sentence; '' for nothing.
+
+        Looks at the machine each time, and is quick.
+        """
+
+
+class ModelCheck(Protocol):
+    """Answers before anything is built; costs no run."""
+
+    def check(self, model: bytes, board: Board, quantize: bool) -> Report:
+        """Return what is wrong with the model, what is notable, and what it needs.
+
+        The bytes are a stranger's: whatever they hold, the answer is a Report. With ``quantize``
+        it also says whether the model can be quantised here, and checks the result's sizes as far
+        as they are known.
+
+        Raises:
+            Unavailable: the check itself could not run; nothing is known of the model.
+        """
