@@ -232,6 +232,23 @@ class MIMaaSClient:
 
     # What a request leaves
 
+    def get_report(self, request_id: int) -> dict[str, Any]:
+        """Return how the figures came about: each with its source and error band, and more.
+
+        ``report["figures"]["duration_avg_s"]`` has ``value``, ``unit``, ``source`` (``measured``,
+        ``emulated`` or ``estimated``) and ``band``, which is relative: 0.15 is ± 15 %.
+
+        Raises:
+            ResourceNotFoundError: there is none, or not yet.
+        """
+        return _mapping(self._get(f"{_at('/api/requests', request_id)}/artifacts/report"))
+
+    def download_layers(
+        self, request_id: int, output_path: str | Path, use_server_folder: bool = False
+    ) -> None:
+        """Save ``layers.json``, what each layer takes. See ``download``."""
+        self.download(request_id, "layers", output_path, use_server_folder)
+
     def download_ram_report(
         self, request_id: int, output_path: str | Path, use_server_folder: bool = False
     ) -> None:
@@ -279,7 +296,8 @@ class MIMaaSClient:
 
         Args:
             request_id: The request.
-            artifact: What to save, such as ``ram_report``.
+            artifact: What to save: ``ram_report`` and the others above, ``report``, ``layers``,
+                ``firmware``, ``sources`` or ``quantized_model``.
             output_path: The file to write; folders that are missing are made.
             use_server_folder: Whether to write to ``downloads/<the request's folder>/`` beside
                 ``output_path``, under the same file name.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,32 +15,54 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
-_COLUMNS = ("Model", "Board", "Time (ms)", "Energy (µJ)", "Power (µW)", "RAM (KB)", "Flash (KB)")
-_FIGURES = len(_COLUMNS) - 2
+#: A column of figures -> what the request's report calls it.
+_REPORTED = {
+    "Time (ms)": "duration_avg_s",
+    "Energy (µJ)": "avg_energy_uJ",
+    "Power (µW)": "avg_power_uW",
+    "RAM (KB)": "ram_usage",
+    "Flash (KB)": "rom_usage",
+}
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One model on one board: ``results``, or the ``error`` that there is instead."""
+    """One model on one board: ``results``, or the ``error`` that there is instead.
+
+    ``source`` is where the time comes from: ``measured``, ``emulated`` or ``estimated``. ``bands``:
+    column -> the relative error of its figure; none for an exact count.
+    """
 
     model: str
     board: str
     request_id: int | None = None
     results: Results | None = None
     error: str | None = None
+    source: str | None = None
+    bands: Mapping[str, float] = field(default_factory=dict)
 
-    def figures(self) -> tuple[float, ...]:
-        """Return ms, µJ, µW, KB of RAM and KB of flash; nothing where there is an error."""
+    def figures(self) -> dict[str, float]:
+        """Return column -> figure; nothing where there is an error."""
         found = self.results
         if found is None:
-            return ()
-        return (
-            found.inference_time_ms,
-            found.avg_energy_uJ,
-            found.avg_power_uW,
-            found.ram_usage_kb,
-            found.rom_usage_kb,
-        )
+            return {}
+        return {
+            "Time (ms)": found.inference_time_ms,
+            "Energy (µJ)": found.avg_energy_uJ,
+            "Power (µW)": found.avg_power_uW,
+            "RAM (KB)": found.ram_usage_kb,
+            "Flash (KB)": found.rom_usage_kb,
+        }
+
+    def _shown(self) -> list[str]:
+        """Return the figures with their bands; one text where there is an error."""
+        if self.results is None:
+            return [f"error: {' '.join((self.error or 'no results').split())}"]
+        texts = [
+            f"{figure:.2f}" + (f" ±{self.bands[name]:.0%}" if name in self.bands else "")
+            for name, figure in self.figures().items()
+        ]
+        return [*texts, self.source or "not stated"]
 
 
 @dataclass(frozen=True)
@@ -50,31 +72,29 @@ class Comparison:
     cells: tuple[Cell, ...]
 
     def __str__(self) -> str:
-        rows = [list(_COLUMNS)]
-        for cell in self.cells:
-            shown = [f"{number:.2f}" for number in cell.figures()]
-            rows.append([cell.model, cell.board, *(shown or _said(cell))])
-        width = [max(len(row[n]) for row in rows if n < len(row)) for n in range(2)]
-        width += [
-            max(len(row[n]) for row in rows if len(row) == len(_COLUMNS))
-            for n in range(2, len(_COLUMNS))
-        ]
+        rows = [["Model", "Board", *_REPORTED, "Source"]]
+        rows += [[cell.model, cell.board, *cell._shown()] for cell in self.cells]
+        # An error runs on over the columns of figures.
+        whole = [row for row in rows if len(row) == len(rows[0])]
+        width = [max(len(row[n]) for row in rows) for n in range(2)]
+        width += [max(len(row[n]) for row in whole) for n in range(2, len(rows[0]))]
         rows.insert(1, ["-" * n for n in width])
         return "\n".join(_line(row, width) for row in rows)
 
     def to_dataframe(self) -> pd.DataFrame:
-        """Return the table as a pandas DataFrame, with the request's id and the error as columns.
+        """Return the table as a pandas DataFrame, with bands, the request's id and the error.
 
         Needs the extra ``viz``.
         """
         import pandas as pd
 
-        empty = (None,) * _FIGURES
-        rows: list[tuple[Any, ...]] = [
-            (cell.model, cell.board, *(cell.figures() or empty), cell.request_id, cell.error)
-            for cell in self.cells
-        ]
-        return pd.DataFrame(rows, columns=[*_COLUMNS, "Request", "Error"])
+        rows: list[dict[str, Any]] = []
+        for cell in self.cells:
+            bands = {f"± {name}": cell.bands.get(name) for name in _REPORTED}
+            figures = cell.figures() or dict.fromkeys(_REPORTED)
+            about = {"Source": cell.source, "Request": cell.request_id, "Error": cell.error}
+            rows.append({"Model": cell.model, "Board": cell.board, **figures, **bands, **about})
+        return pd.DataFrame(rows)
 
     def figure(self) -> go.Figure:
         """Return time, energy, RAM and flash side by side. Needs the extra ``viz``."""
@@ -137,13 +157,25 @@ def _ended(client: MIMaaSClient, cell: Cell, timeout: float, poll_interval: floa
     try:
         results = client.wait_for_completion(cell.request_id, timeout, poll_interval)
     except MIMaaSError as error:
-        return Cell(cell.model, cell.board, cell.request_id, error=str(error))
-    return Cell(cell.model, cell.board, cell.request_id, results)
+        return replace(cell, error=str(error))
+    source, bands = _provenance(client, cell.request_id)
+    return replace(cell, results=results, source=source, bands=bands)
 
 
-def _said(cell: Cell) -> list[str]:
-    """Return the one cell that an error takes, on one line."""
-    return [f"error: {' '.join((cell.error or 'no results').split())}"]
+def _provenance(client: MIMaaSClient, request_id: int) -> tuple[str | None, dict[str, float]]:
+    """Return where a request's figures come from and their bands, as far as its report tells."""
+    try:
+        found = client.get_report(request_id).get("figures")
+    except MIMaaSError:  # an older server has no report
+        return None, {}
+    figures = found if isinstance(found, dict) else {}
+    told = {k: v for k, v in figures.items() if isinstance(v, dict)}
+    bands = {name: told.get(key, {}).get("band") for name, key in _REPORTED.items()}
+    source = told.get("duration_avg_s", {}).get("source")
+    return (
+        source if isinstance(source, str) else None,
+        {name: band for name, band in bands.items() if isinstance(band, float) and band > 0},
+    )
 
 
 def _line(row: list[str], width: list[int]) -> str:

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from mimaas.viz.style import colour, dress
+from mimaas.viz.style import colour, dress, source_text
 
 if TYPE_CHECKING:
     from mimaas.comparison import Comparison
 
-#: Title and unit, and which of a cell's figures it is.
+#: Title and unit, and the column that it is.
 _PANELS = (
-    ("Inference time", "ms", 0),
-    ("Energy per inference", "µJ", 1),
-    ("RAM", "KB", 3),
-    ("Flash", "KB", 4),
+    ("Inference time", "ms", "Time (ms)"),
+    ("Energy per inference", "µJ", "Energy (µJ)"),
+    ("RAM", "KB", "RAM (KB)"),
+    ("Flash", "KB", "Flash (KB)"),
 )
 #: With more bars than this the numbers beside them cannot be read.
 _MOST_LABELS = 30
@@ -35,14 +35,14 @@ def plot_comparison(comparison: Comparison) -> go.Figure:
         horizontal_spacing=0.06,
         subplot_titles=[title for title, _, _ in _PANELS],
     )
-    for n, (_, unit, index) in enumerate(_PANELS):
+    for n, (_, unit, name) in enumerate(_PANELS):
         row, column = n // 2 + 1, n % 2 + 1
         for number, model in enumerate(models):
             figure.add_trace(
-                _bars(comparison, model, number, unit, index, first=n == 0), row=row, col=column
+                _bars(comparison, model, number, unit, name, first=n == 0), row=row, col=column
             )
-        most = max((c.figures()[index] for c in comparison.cells if c.results), default=1.0)
-        figure.update_xaxes(title_text=unit, range=[0, most * 1.2 or 1], row=row, col=column)
+        most = max((c.figures()[name] for c in comparison.cells if c.results), default=1.0)
+        figure.update_xaxes(title_text=unit, range=[0, most * 1.3 or 1], row=row, col=column)
     errors = [cell for cell in comparison.cells if cell.error]
     subtitle = f"{len(models)} models on {len(boards)} boards"
     if errors:
@@ -50,7 +50,9 @@ def plot_comparison(comparison: Comparison) -> go.Figure:
         more = f" and {len(errors) - 4} more" if len(errors) > 4 else ""
         subtitle += f" · without results: {shown}{more}"
     height = 300 + 2 * max(160, 26 * len(boards) * max(1, len(models)))
-    dress(figure, "Models on boards", subtitle, height=height)
+    sources = dict.fromkeys(cell.source for cell in comparison.cells if cell.source)
+    title = f"Models on boards ({source_text(list(sources))})"
+    dress(figure, title, subtitle, height=height)
     figure.update_layout(
         barmode="group",
         legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1.04, "yanchor": "bottom"},
@@ -61,10 +63,11 @@ def plot_comparison(comparison: Comparison) -> go.Figure:
 
 
 def _bars(
-    comparison: Comparison, model: str, number: int, unit: str, index: int, *, first: bool
+    comparison: Comparison, model: str, number: int, unit: str, column: str, *, first: bool
 ) -> go.Bar:
     cells = [c for c in comparison.cells if c.model == model and c.results]
-    figures = [cell.figures()[index] for cell in cells]
+    figures = [cell.figures()[column] for cell in cells]
+    bands = [cell.bands.get(column) for cell in cells]
     labelled = len(comparison.cells) <= _MOST_LABELS
     return go.Bar(
         x=figures,
@@ -74,12 +77,14 @@ def _bars(
         legendgroup=model,
         showlegend=first,
         marker={"color": colour(number)},
-        text=[_number(figure) for figure in figures] if labelled else None,
+        text=[_text(*pair) for pair in zip(figures, bands, strict=True)] if labelled else None,
         textposition="outside",
         cliponaxis=False,
-        hovertemplate=f"{model} on %{{y}}: %{{x:,.2f}} {unit}<extra></extra>",
+        customdata=[f" ± {band:.0%}" if band else "" for band in bands],
+        hovertemplate=f"{model} on %{{y}}: %{{x:,.2f}} {unit}%{{customdata}}<extra></extra>",
     )
 
 
-def _number(figure: float) -> str:
-    return f"{figure:,.0f}" if figure >= 1000 else f"{figure:.4g}"
+def _text(figure: float, band: float | None) -> str:
+    number = f"{figure:,.0f}" if figure >= 1000 else f"{figure:.4g}"
+    return f"{number} ±{band:.0%}" if band else number

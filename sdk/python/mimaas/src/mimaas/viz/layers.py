@@ -9,6 +9,14 @@ import plotly.graph_objects as go
 from mimaas.viz.style import File, colour, dress, read_json, source_text
 
 _MOST_LABELS = 60
+#: What is told of a layer on hovering, and in which words.
+_COUNTS = {
+    "instructions": "instructions",
+    "macs": "multiply-accumulates",
+    "instructions_per_mac": "instructions per multiply-accumulate",
+    "weight_bytes": "bytes of weights",
+    "output_bytes": "bytes of output",
+}
 
 
 def plot_layer_latency(layers: File) -> go.Figure:
@@ -23,20 +31,21 @@ def plot_layer_latency(layers: File) -> go.Figure:
     rows = found.get("layers") if isinstance(found, dict) else None
     if not isinstance(rows, list) or not rows or not all(_is_layer(row) for row in rows):
         raise ValueError("This is no report of layers: there is no list 'layers' with times.")
-    total = sum(row["time_ms"] for row in rows) or 1.0
-    names = [f"{n}  {row['name']}" for n, row in enumerate(rows)]
+    whole = _object(found, "total")
+    total = float(whole.get("time_s") or sum(row["time_s"] for row in rows)) * 1000 or 1.0
+    names = [f"{n}  {row['symbol']}" for n, row in enumerate(rows)]
+    labelled = len(rows) <= _MOST_LABELS
     figure = go.Figure()
-    for number, kind in enumerate(dict.fromkeys(row["operator"] for row in rows)):
-        mine = [
-            (name, row) for name, row in zip(names, rows, strict=True) if row["operator"] == kind
-        ]
-        figure.add_trace(_bars(kind, mine, total, number, labelled=len(rows) <= _MOST_LABELS))
-    slowest = max(rows, key=lambda row: float(row["time_ms"]))
+    for number, kind in enumerate(dict.fromkeys(row["kind"] for row in rows)):
+        mine = [(name, row) for name, row in zip(names, rows, strict=True) if row["kind"] == kind]
+        figure.add_trace(_bars(kind, mine, total, number, labelled=labelled))
+    slowest = max(rows, key=lambda row: float(row["time_s"]))
+    between = _object(found, "overhead").get("time_s") or 0.0
     subtitle = (
-        f"{sum(row['time_ms'] for row in rows):,.3g} ms in {len(rows)} layers · slowest: "
-        f"{slowest['name']}, {slowest['time_ms'] / total:.0%}{_band(found)}"
+        f"{total:,.4g} ms{_band(whole)} in {len(rows)} layers · slowest: {slowest['symbol']},"
+        f" {slowest['time_s'] * 1000 / total:.0%} · between layers {between * 1000 / total:.1%}"
     )
-    sources = [found["source"]] if isinstance(found.get("source"), str) else []
+    sources = [whole["source"]] if isinstance(whole.get("source"), str) else []
     title = f"Time per layer ({source_text(sources)})"
     dress(figure, title, subtitle, height=max(420, 190 + 24 * len(rows)))
     figure.update_layout(
@@ -54,28 +63,33 @@ def plot_layer_latency(layers: File) -> go.Figure:
 def _is_layer(row: Any) -> bool:
     return (
         isinstance(row, dict)
-        and isinstance(row.get("name"), str)
-        and isinstance(row.get("operator"), str)
-        and type(row.get("time_ms")) in (int, float)
+        and isinstance(row.get("symbol"), str)
+        and isinstance(row.get("kind"), str)
+        and type(row.get("time_s")) in (int, float)
     )
 
 
-def _band(found: dict[str, Any]) -> str:
-    band = found.get("band")
-    return f" · ± {band:.0%}" if isinstance(band, int | float) and band else ""
+def _object(found: dict[str, Any], name: str) -> dict[str, Any]:
+    inner = found.get(name)
+    return inner if isinstance(inner, dict) else {}
+
+
+def _band(whole: dict[str, Any]) -> str:
+    band = whole.get("band")
+    return f" ± {band:.0%}" if isinstance(band, int | float) and band else ""
 
 
 def _bars(
     kind: str, rows: list[tuple[str, dict[str, Any]]], total: float, number: int, *, labelled: bool
 ) -> go.Bar:
     return go.Bar(
-        x=[row["time_ms"] for _, row in rows],
+        x=[row["time_s"] * 1000 for _, row in rows],
         y=[name for name, _ in rows],
         orientation="h",
         name=kind,
         showlegend=True,
         marker={"color": colour(number)},
-        text=[f"{row['time_ms'] / total:.1%}" for _, row in rows] if labelled else None,
+        text=[f"{row['time_s'] * 1000 / total:.1%}" for _, row in rows] if labelled else None,
         textposition="outside",
         cliponaxis=False,
         customdata=[_told(row) for _, row in rows],
@@ -85,5 +99,6 @@ def _bars(
 
 def _told(row: dict[str, Any]) -> str:
     """Return the counts of a layer, a line each."""
-    known = {k: v for k, v in row.items() if type(v) in (int, float) and k != "time_ms"}
-    return "".join(f"<br>{name}: {number:,.6g}" for name, number in known.items())
+    known = {word: row.get(key) for key, word in _COUNTS.items()}
+    counts = {word: n for word, n in known.items() if type(n) in (int, float)}
+    return "".join(f"<br>{n:,.4g} {word}" for word, n in counts.items())
