@@ -12,7 +12,7 @@ from trainshed.domain.board import Core
 from trainshed.workloads.board.compiler.entry import Constants, Site, Unsupported
 from trainshed.workloads.board.compiler.plan_memory import Plan, plan
 from trainshed.workloads.board.compiler.program import Layer, Port, Program
-from trainshed.workloads.board.compiler.registry import entries, refusal
+from trainshed.workloads.board.compiler.registry import entry_of, refusal
 from trainshed.workloads.board.model.graph import Graph, Operator
 
 __all__ = ["Unsupported", "compile_graph"]
@@ -36,10 +36,12 @@ def compile_graph(graph: Graph, core: Core, prefix: str = "") -> Program:
     functions: list[str] = []
     headers = {"base.h", "model.h"}
     for operator in graph.operators:
-        if _only_renames(operator, made):
+        entry = entry_of(graph, operator)
+        assert entry is not None
+        if entry.alias and _same_place(operator, made):
             continue
         site = _site(graph, core, operator, made, constants, prefix, len(layers))
-        code = entries()[operator.kind].emit(site)
+        code = entry.emit(site)
         headers.update(code.headers)
         functions.append(
             f"__attribute__((noinline)) void {site.symbol}(void)\n{{\n{code.body.rstrip()}\n}}\n"
@@ -89,9 +91,7 @@ def _site(
     )  # fmt: skip
 
 
-def _only_renames(operator: Operator, made: Plan) -> bool:
-    if not entries()[operator.kind].alias:
-        return False
+def _same_place(operator: Operator, made: Plan) -> bool:
     source, target = operator.inputs[0], operator.outputs[0]
     return made.offsets.get(source) == made.offsets[target]
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from trainshed.domain.board import Core
-from trainshed.workloads.board.compiler.registry import entries
+from trainshed.workloads.board.compiler.registry import entry_of
 from trainshed.workloads.board.model.graph import Graph, Operator
 
 ALIGNMENT = 16
@@ -83,7 +83,7 @@ def _taken(
     of: Mapping[int, _Buffer], share: bool,
 ) -> _Buffer | None:  # fmt: skip
     """The buffer whose place the first output takes, if any."""
-    entry = entries().get(operator.kind)
+    entry = entry_of(graph, operator)
     if entry is None or not operator.outputs:
         return None
     if entry.alias:
@@ -119,7 +119,7 @@ def _arena_inputs(graph: Graph, operator: Operator) -> list[int]:
 
 
 def _scratch(graph: Graph, operator: Operator, core: Core) -> int:
-    entry = entries().get(operator.kind)
+    entry = entry_of(graph, operator)
     return entry.scratch(graph, operator, core) if entry else 0
 
 

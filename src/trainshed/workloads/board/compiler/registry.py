@@ -14,44 +14,57 @@ from trainshed.workloads.board.model.graph import DType, Graph, Operator
 
 
 @cache
-def entries() -> Mapping[str, Entry]:
-    """Return kind -> entry; a file of ``compiler/ops`` adds its ``ENTRIES``."""
-    found: dict[str, Entry] = {}
+def entries() -> Mapping[str, tuple[Entry, ...]]:
+    """Return kind -> its entries; a file of ``compiler/ops`` adds its ``ENTRIES``.
+
+    A kind may have an entry a type, each in the file of its family.
+    """
+    found: dict[str, tuple[Entry, ...]] = {}
     for module in iter_modules(ops.__path__):
         family = import_module(f"{ops.__name__}.{module.name}")
         for entry in getattr(family, "ENTRIES", ()):
-            if entry.kind in found:
-                raise AssertionError(f"{entry.kind} is written twice")
-            found[entry.kind] = entry
+            others = found.get(entry.kind, ())
+            if any(set(entry.types) & set(other.types) for other in others):
+                raise AssertionError(f"{entry.kind} is written twice for the same types")
+            found[entry.kind] = (*others, entry)
     return MappingProxyType(found)
 
 
-def refusal(graph: Graph, operator: Operator) -> str | None:
-    """Return why an operator cannot be compiled and what to do, or None when it can."""
-    entry = entries().get(operator.kind)
-    if entry is None:
-        return (
-            f"{operator.kind} is not supported. Replace it by supported operators: "
-            f"{', '.join(sorted(entries()))}."
-        )
-    if operator.version > entry.max_version:
-        return (
-            f"{operator.kind} version {operator.version} is not supported, only up to "
-            f"{entry.max_version}. Convert the model with an older converter."
-        )
-    types = _types(graph, operator)
-    if types not in entry.types:
-        known = ", ".join(f"{a}→{b}" if a != b else str(a) for a, b in entry.types)
-        return (
-            f"{operator.kind} of {types[0]} to {types[1]} is not supported, only {known}. "
-            "Quantise the whole model to int8, or leave it float32."
-        )
-    return entry.refuse(graph, operator)
+def entry_of(graph: Graph, operator: Operator) -> Entry | None:
+    """Return the entry of an operator's kind and types, if there is one."""
+    types = types_of(graph, operator)
+    return next((e for e in entries().get(operator.kind, ()) if types in e.types), None)
 
 
-def _types(graph: Graph, operator: Operator) -> tuple[DType, DType]:
-    """The types of the first input that is there and of the first output."""
+def types_of(graph: Graph, operator: Operator) -> tuple[DType, DType]:
+    """Return the types of the first input that is there and of the first output."""
     given = [i for i in operator.inputs if i >= 0]
     first = graph.tensors[given[0]].dtype if given else DType.OTHER
     last = graph.tensors[operator.outputs[0]].dtype if operator.outputs else DType.OTHER
     return first, last
+
+
+def refusal(graph: Graph, operator: Operator) -> str | None:
+    """Return why an operator cannot be compiled and what to do, or None when it can."""
+    known = entries().get(operator.kind)
+    if known is None:
+        return (
+            f"{operator.kind} is not supported. Replace it by supported operators: "
+            f"{', '.join(sorted(entries()))}."
+        )
+    newest = max(entry.max_version for entry in known)
+    if operator.version > newest:
+        return (
+            f"{operator.kind} version {operator.version} is not supported, only up to {newest}. "
+            "Convert the model with an older converter."
+        )
+    entry = entry_of(graph, operator)
+    if entry is None:
+        given, made = types_of(graph, operator)
+        every = [pair for one in known for pair in one.types]
+        listed = ", ".join(f"{a}→{b}" if a != b else str(a) for a, b in every)
+        return (
+            f"{operator.kind} of {given} to {made} is not supported, only {listed}. "
+            "Quantise the whole model to int8, or leave it float32."
+        )
+    return entry.refuse(graph, operator)

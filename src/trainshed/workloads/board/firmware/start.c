@@ -83,6 +83,7 @@ __attribute__((noreturn, used)) static void begin(void)
 __attribute__((naked, noreturn)) void reset(void)
 {
     __asm__ volatile(
+        ".syntax unified\n"
 #if defined(__ARM_FP)
         "ldr r0, =0xe000ed88\n ldr r1, [r0]\n ldr r2, =0x00f00000\n"
         "orr r1, r1, r2\n str r1, [r0]\n dsb\n isb\n"
