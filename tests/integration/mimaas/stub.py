@@ -26,6 +26,13 @@ RESULT = {
     "ram_usage": 49357, "rom_usage": 115200, "duration_avg_s": 0.01234,
     "avg_power_uW": 3702.10, "avg_energy_uJ": 45.67,
 }  # fmt: skip
+REPORT = {
+    "figures": {
+        "duration_avg_s": {"value": 0.01234, "source": "estimated", "band": 0.15, "unit": "s"},
+        "avg_energy_uJ": {"value": 45.67, "source": "estimated", "band": 0.16, "unit": "µJ"},
+        "ram_usage": {"value": 49357, "source": "emulated", "band": 0.0, "unit": "bytes"},
+    }
+}
 USER = {
     "id": 7, "username": "johndoe", "email": "john@example.com", "first_name": "John",
     "surname": "Doe", "available_runs": 9, "plan": "free",
@@ -88,6 +95,7 @@ class Stub:
         self.folder: object = "request_1"
         self.error: str | None = None
         self.result: object = RESULT
+        self.report: object = REPORT
         self.polls = 0
         self.url = ""
 
@@ -146,6 +154,8 @@ class Stub:
             "power_summary": b"segment_id,duration_ms\n0,12.34\n",
             "power_samples": SAMPLES.encode(),
             "model": MODEL,
+            **({"report": json.dumps(self.report).encode()} if self.report else {}),
+            "layers": b'{"layers": []}',
             "all": zipped({"ppk2_samples.csv": SAMPLES.encode()}),
         }
         return Answer(200, files[kind]) if kind in files else refusal(404, "No such artifact")

@@ -272,7 +272,8 @@ def test_waiting_ends(stub: Stub) -> None:
     [
         ("download_ram_report", "ram_report"), ("download_rom_report", "rom_report"),
         ("download_power_summary", "power_summary"), ("download_power_samples", "power_samples"),
-        ("download_model", "model"), ("download_all_artifacts", "all"),
+        ("download_model", "model"), ("download_layers", "layers"),
+        ("download_all_artifacts", "all"),
     ],
 )  # fmt: skip
 def test_downloads(
@@ -286,6 +287,11 @@ def test_downloads(
     assert {"ram_report": lambda: json.loads(place.read_bytes()) == MEMORY}.get(
         kind, lambda: place.stat().st_size > 0
     )()
+
+
+def test_the_report_tells_sources_and_bands(client: MIMaaSClient) -> None:
+    found = client.get_report(1)["figures"]["duration_avg_s"]
+    assert (found["source"], found["band"]) == ("estimated", 0.15)
 
 
 def test_a_download_cut_short_is_tried_again_and_then_told(

@@ -10,9 +10,9 @@ from tests.integration.mimaas.stub import TOKEN, Stub, refusal
 from mimaas import MIMaaSClient, compare
 
 PRINTED = """\
-Model   Board      Time (ms)  Energy (µJ)  Power (µW)  RAM (KB)  Flash (KB)
-------  ---------  ---------  -----------  ----------  --------  ----------
-model   nrf5340dk      12.34        45.67     3702.10     48.20      112.50
+Model   Board       Time (ms)  Energy (µJ)  Power (µW)  RAM (KB)  Flash (KB)     Source
+------  ---------  ----------  -----------  ----------  --------  ----------  ---------
+model   nrf5340dk  12.34 ±15%   45.67 ±16%     3702.10     48.20      112.50  estimated
 model   tiny       error: RAM: 2 bytes needed, 1 there
 absent  nrf5340dk  error: Model file not found: absent.tflite
 absent  tiny       error: Model file not found: absent.tflite"""
@@ -33,6 +33,7 @@ def test_all_pairs(
     assert str(found) == PRINTED
     frame = found.to_dataframe()
     assert frame["Time (ms)"].tolist()[0] == pytest.approx(12.34)
+    assert frame["± Energy (µJ)"].tolist()[0] == pytest.approx(0.16)
     assert frame["Error"].notna().tolist() == [False, True, True, True]
 
 
@@ -46,6 +47,14 @@ def test_a_request_that_fails_and_one_that_takes_too_long(
     stub.statuses = ["processing"]
     (cell,) = compare([model], ["nrf5340dk"], client=client, timeout=0).cells
     assert "did not complete" in str(cell.error)
+
+
+def test_a_server_without_reports(stub: Stub, client: MIMaaSClient, model: Path) -> None:
+    stub.report = None
+    stub.statuses = ["done"]
+    found = compare([model], ["nrf5340dk"], client=client)
+    assert "12.34  " in str(found)
+    assert "not stated" in str(found)
 
 
 def test_its_own_client(stub: Stub, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,16 +19,28 @@ from mimaas.comparison import Cell, Comparison
 from mimaas.viz import plot_comparison, plot_layer_latency, plot_memory_map, plot_power_analysis
 
 LAYERS = {
-    "source": "estimated",
-    "band": 0.15,
     "layers": [
-        {"name": "conv", "operator": "CONV_2D", "time_ms": 3.0, "macs": 500, "instructions": 900},
-        {"name": "dw", "operator": "DEPTHWISE_CONV_2D", "time_ms": 1.0, "macs": 50},
-        {"name": "conv2", "operator": "CONV_2D", "time_ms": 4.0, "macs": 700},
+        {"symbol": "conv", "kind": "CONV_2D", "time_s": 0.003, "macs": 500, "instructions": 900},
+        {
+            "symbol": "dw",
+            "kind": "DEPTHWISE_CONV_2D",
+            "time_s": 0.001,
+            "instructions_per_mac": None,
+        },
+        {"symbol": "conv2", "kind": "CONV_2D", "time_s": 0.004, "macs": 700},
     ],
+    "overhead": {"time_s": 0.002},
+    "total": {"time_s": 0.010, "source": "estimated", "band": 0.15},
 }
 CELLS = tuple(
-    Cell(model, board, n, Results(1024, 2048, 0.001 * (n + 1), 3000.0, 3.0 * (n + 1)))
+    Cell(
+        model,
+        board,
+        n,
+        Results(1024, 2048, 0.001 * (n + 1), 3000.0, 3.0 * (n + 1)),
+        source="estimated",
+        bands={"Time (ms)": 0.15},
+    )
     for n, (model, board) in enumerate(
         (model, board) for model in ("kws", "vww") for board in ("nrf5340dk", "rpi_pico")
     )
@@ -120,9 +132,18 @@ def test_layers_in_their_order(tmp_path: Path) -> None:
         "CONV_2D": [3.0, 4.0], "DEPTHWISE_CONV_2D": [1.0],
     }  # fmt: skip
     assert figure.layout.yaxis.categoryarray == ("0  conv", "1  dw", "2  conv2")
-    for said in ("estimated, not measured", "8 ms in 3 layers", "conv2, 50%", "± 15%"):
+    for said in (
+        "estimated, not measured",
+        "10 ms ± 15% in 3 layers",
+        "conv2, 40%",
+        "layers 20.0%",
+    ):
         assert said in title(figure)
-    assert "macs: 500" in figure.data[0].customdata[0]
+    assert "<br>500 multiply-accumulates" in figure.data[0].customdata[0]
+    bare_layers = dict(LAYERS)
+    del bare_layers["total"]
+    bare = plot_layer_latency(io.StringIO(json.dumps(bare_layers)))
+    assert "source not stated" in title(bare)
 
 
 @pytest.mark.parametrize("found", [{}, [], {"layers": []}, {"layers": [{"name": "x"}]}])
@@ -159,6 +180,8 @@ def test_a_comparison_is_one_figure() -> None:
     figure = plot_comparison(Comparison((*CELLS, failed)))
     assert len(figure.data) == 12  # three models in four panels
     assert list(figure.data[0].x) == [1.0, 2.0]
+    assert list(figure.data[0].text) == ["1 ±15%", "2 ±15%"]
+    assert "estimated, not measured" in title(figure)
     assert "without results: big on rpi_pico" in title(figure)
     assert plot_comparison(Comparison((failed,))).data
 

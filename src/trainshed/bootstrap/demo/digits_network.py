@@ -1,6 +1,6 @@
 """A small convolutional network for the digits: trained here with numpy, then made int8.
 
-image 8 × 8 ─► conv 3 × 3, 12 channels, ReLU ─► mean of 2 × 2 ─► dense 32, ReLU ─► dense 10 ─► softmax
+image 8 × 8 ─► conv 3 × 3, 12 channels ─► mean of 2 × 2 ─► dense 32 ─► dense 10 ─► softmax
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Weights = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Trained:
-    """The int8 model as a file, the images it has not seen, and how the float network does on them."""
+    """The int8 model as a file, images it has not seen, and how the float network does there."""
 
     model: bytes
     images: np.ndarray
