@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
+from importlib import resources
+
 from trainshed.workloads.board.compiler.program import Layer, Port, Program
 
+#: Why nothing can be run here, or empty.
+MISSING = ", ".join(
+    name for name in ("arm-none-eabi-gcc", "qemu-system-arm", "gcc") if shutil.which(name) is None
+)
 N = 16
 #: A loop of two instructions, N times, and what surrounds it, whatever the core.
 MODEL = """
 #include "model.h"
 static int8_t arena[64] __attribute__((aligned(16)));
 static uint32_t ticks[4];
-static const int8_t layer_00_copy_w[16] = {WEIGHTS};
+static const volatile int8_t layer_00_copy_w[16] = {WEIGHTS};
 
 __attribute__((noinline)) void layer_00_copy(void)
 {
@@ -34,15 +41,14 @@ const struct model model = {arena, ticks, 2, 1, 1, layers, inputs, outputs, resu
 """
 
 
-def program(model_h: bytes, spins: int = 5000, weights: bytes = bytes(range(N))) -> Program:
+def program(spins: int = 5000, weights: bytes = bytes(range(N))) -> Program:
     """Return a program of two layers: one xors the input with the weights, one spins."""
+    model_h = resources.files("trainshed.workloads.board.compiler") / "kernels/model.h"
     text = MODEL.replace("SPINS", str(spins)).replace("WEIGHTS", ", ".join(map(str, weights)))
     layers = (
         Layer(0, 0, "COPY", "layer_00_copy", 0, N, N, N, N, ("layer_00_copy_w",)),
         Layer(1, 1, "SPIN", "layer_01_spin", 1000 + spins, 0, 0, N, N),
     )
     port = Port(1, N, N)
-    return Program(
-        {"model.c": text.encode(), "model.h": model_h}, layers, (Port(0, 0, N),), (port,),
-        (port, port), 64, 0,
-    )  # fmt: skip
+    sources = {"model.c": text.encode(), "model.h": model_h.read_bytes()}
+    return Program(sources, layers, (Port(0, 0, N),), (port,), (port, port), 64, 0)

@@ -27,15 +27,17 @@ class Multiplier:
 
 
 def multiplier(real: float) -> Multiplier:
-    """Return a non-negative real number as the reference's QuantizeMultiplier does."""
+    """Return a real number as the reference's QuantizeMultiplier does."""
     if real == 0.0:
         return Multiplier(0, 0)
     fraction, shift = math.frexp(real)
-    value = math.floor(fraction * _ONE_Q31 + 0.5)
+    value = round_half_away(fraction * _ONE_Q31)
     if value == _ONE_Q31:
         value //= 2
         shift += 1
-    return Multiplier(0, 0) if shift < -31 else Multiplier(value, shift)
+    if shift < -31:
+        return Multiplier(0, 0)
+    return Multiplier(value, shift) if shift <= 30 else Multiplier(_ONE_Q31 - 1, 30)
 
 
 def f32(value: float) -> float:
@@ -72,7 +74,7 @@ def int8_range(activation: str, target: Tensor) -> tuple[int, int]:
     s, zero = np.float32(scale(target)), zero_point(target)
 
     def stored(real: float) -> int:
-        return zero + _round(float(np.float32(real) / s))
+        return zero + round_half_away(float(np.float32(real) / s))
 
     low, high = -128, 127
     if activation in ("RELU", "RELU6"):
@@ -81,6 +83,13 @@ def int8_range(activation: str, target: Tensor) -> tuple[int, int]:
         high = min(high, stored(6.0))
     if activation == "RELU_N1_TO_1":
         low, high = max(low, stored(-1.0)), min(high, stored(1.0))
+    return low, high
+
+
+def float_range(activation: str) -> tuple[str, str]:
+    """Return the C literals of the smallest and largest value that a fused activation leaves."""
+    low = {"RELU": "0.0f", "RELU6": "0.0f", "RELU_N1_TO_1": "-1.0f"}.get(activation, "-FLT_MAX")
+    high = {"RELU6": "6.0f", "RELU_N1_TO_1": "1.0f"}.get(activation, "FLT_MAX")
     return low, high
 
 
@@ -126,6 +135,6 @@ def _quant(tensor: Tensor) -> Quant:
     return tensor.quant
 
 
-def _round(value: float) -> int:
-    """Half away from zero."""
+def round_half_away(value: float) -> int:
+    """Return the nearest integer, halves away from zero."""
     return math.floor(abs(value) + 0.5) * (-1 if value < 0 else 1)

@@ -152,7 +152,7 @@ def _compile(names: list[str], flags: tuple[str, ...], board: Board, folder: Pat
     """Compile in the folder by relative names, so that the image does not depend on its path."""
     command = [
         COMPILER, *flags, f"-fdebug-prefix-map={folder.resolve()}=.", *names,
-        "-T", "memory.ld", "-o", "firmware.elf",
+        "-T", "memory.ld", "-o", "firmware.elf", "-lm",
     ]  # fmt: skip
     try:
         done = subprocess.run(

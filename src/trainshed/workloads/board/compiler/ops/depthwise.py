@@ -32,7 +32,8 @@ _STRIP_BYTES = 4096
 _LANES = 4
 
 
-def _shape(graph: Graph, operator: Operator) -> Convolution:
+def depthwise_shape(graph: Graph, operator: Operator) -> Convolution:
+    """Return the geometry; each input channel is a group of its own."""
     source, weights = (graph.tensors[i] for i in operator.inputs[:2])
     vertical, horizontal = windows_of(operator.options, source.shape, weights.shape)
     return Convolution(vertical, horizontal, source.shape[3], weights.shape[3], 1)
@@ -70,7 +71,7 @@ def _strip(shape: Convolution, dsp: bool) -> int:
 
 
 def _emit(site: Site) -> Code:
-    shape = _shape(site.graph, site.operator)
+    shape = depthwise_shape(site.graph, site.operator)
     filters = _filters(site)
     source, target = site.input(), site.output()
     multipliers = per_channel(source, site.input(1), target, len(filters))
@@ -104,7 +105,7 @@ def _emit(site: Site) -> Code:
 
 
 def _scratch(graph: Graph, operator: Operator, core: Core) -> int:
-    shape = _shape(graph, operator)
+    shape = depthwise_shape(graph, operator)
     if shape.channels == 1:
         return shape.scratch(core.dsp)
     return _bytes(shape, _strip(shape, core.dsp), core.dsp)
@@ -112,7 +113,7 @@ def _scratch(graph: Graph, operator: Operator, core: Core) -> int:
 
 def _overwrites(graph: Graph, operator: Operator, core: Core) -> tuple[int, ...]:
     """A channel's output only takes the place of the same channel's input."""
-    shape = _shape(graph, operator)
+    shape = depthwise_shape(graph, operator)
     whole = _strip(shape, core.dsp) == shape.vertical.n_out
     same = shape.channels == shape.out_channels > 1
     return operator.inputs[:1] if whole and same else ()
@@ -127,7 +128,7 @@ def _refuse(graph: Graph, operator: Operator) -> str | None:
         return f"DEPTHWISE_CONV_2D of {source.shape}: one image of rows, columns, channels only."
     if weights.shape[0] != 1 or weights.shape[3] % source.shape[3]:
         return f"DEPTHWISE_CONV_2D: weights {weights.shape} do not fit {source.shape}."
-    return refuse_shape(_shape(graph, operator), graph.tensors[operator.outputs[0]])
+    return refuse_shape(depthwise_shape(graph, operator), graph.tensors[operator.outputs[0]])
 
 
 ENTRIES = (Entry("DEPTHWISE_CONV_2D", 7, (INT8,), _emit, _refuse, _scratch, _overwrites),)

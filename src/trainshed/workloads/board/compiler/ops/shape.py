@@ -19,4 +19,7 @@ def _refuse(graph: Graph, operator: Operator) -> str | None:
     return None
 
 
-ENTRIES = (Entry("RESHAPE", 1, (INT8, FLOAT), _copy, refuse=_refuse, alias=True),)
+ENTRIES = tuple(
+    Entry(kind, version, (INT8, FLOAT), _copy, refuse=_refuse, alias=True)
+    for kind, version in (("RESHAPE", 1), ("SQUEEZE", 2), ("EXPAND_DIMS", 1))
+)
