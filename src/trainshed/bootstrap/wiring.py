@@ -15,6 +15,7 @@ from trainshed.bootstrap import registry
 from trainshed.bootstrap.boards import LocalBoards
 from trainshed.bootstrap.bus import LoopBus
 from trainshed.bootstrap.clock import SystemClock, SystemIds
+from trainshed.bootstrap.inspector import Inspector
 from trainshed.bootstrap.secrets import FileSecrets
 from trainshed.bootstrap.settings import Settings
 from trainshed.channels.outbound import GuardedHttp
@@ -279,6 +280,7 @@ def build(settings: Settings, listen: list[Address], public_url: str) -> Engine:
         channels=channels(settings, listen, public_url),
         words={"middleman": MiddlemanWords(), "orchestrator": OrchestratorWords()},
         boards=LocalBoards(),
+        model_check=Inspector(str(data)),
     )
     return Engine(deps, Leases(decided.lease), Seat(deps.ids.token(16)))
 

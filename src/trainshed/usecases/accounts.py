@@ -85,8 +85,8 @@ def check_name(name: str, field: str = "username") -> str:
 
 
 def bootstrap_admin(deps: Deps, password: str) -> FirstStart:
-    """Make account and user ``admin`` with the first grant, and the built-in account ``local``, both
-    with their plan's runs.
+    """Make account and user ``admin`` with the first grant, and the built-in account ``local``,
+    both with their plan's runs.
 
     Calling it again changes nothing.
     """
