@@ -112,7 +112,7 @@ def test_figures_agree_with_what_is_downloaded(server: Server, model: Path, tmp_
         client.download_layers(request.id, tmp_path / "layers.json", use_server_folder=True)
         report = client.get_report(request.id)
         folder = request.folder_name or ""
-    rows = list(csv.DictReader((tmp_path / "s.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "s.csv").read_text().splitlines()))
     current = sum(float(row["current_uA"]) for row in rows) / len(rows)
     assert current * voltage == pytest.approx(results.avg_power_uW, rel=0.01)
     last = max(float(row["time_ms"]) for row in rows)

@@ -131,7 +131,7 @@ def test_layers_in_their_order(tmp_path: Path) -> None:
     assert {trace.name: list(trace.x) for trace in figure.data} == {
         "CONV_2D": [3.0, 4.0], "DEPTHWISE_CONV_2D": [1.0],
     }  # fmt: skip
-    assert figure.layout.yaxis.categoryarray == ("0  conv", "1  dw", "2  conv2")
+    assert figure.layout.yaxis.categoryarray == ("conv", "dw", "conv2")
     for said in (
         "estimated, not measured",
         "10 ms ± 15% in 3 layers",

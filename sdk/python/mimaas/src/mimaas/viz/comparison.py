@@ -21,17 +21,20 @@ _PANELS = (
 )
 #: With more bars than this the numbers beside them cannot be read.
 _MOST_LABELS = 30
+#: Pixels between the two rows of panels, and above and below all.
+_BETWEEN, _AROUND = 100, 180
 
 
 def plot_comparison(comparison: Comparison) -> go.Figure:
     """Return time, energy, RAM and flash of each model on each board; errors are named below."""
     models = list(dict.fromkeys(cell.model for cell in comparison.cells))
     boards = list(dict.fromkeys(cell.board for cell in comparison.cells))
+    panel = max(160, 26 * len(boards) * max(1, len(models)))
     figure = make_subplots(
         rows=2,
         cols=2,
         shared_yaxes=True,
-        vertical_spacing=0.16,
+        vertical_spacing=_BETWEEN / (2 * panel + _BETWEEN),
         horizontal_spacing=0.06,
         subplot_titles=[title for title, _, _ in _PANELS],
     )
@@ -44,15 +47,14 @@ def plot_comparison(comparison: Comparison) -> go.Figure:
         most = max((c.figures()[name] for c in comparison.cells if c.results), default=1.0)
         figure.update_xaxes(title_text=unit, range=[0, most * 1.3 or 1], row=row, col=column)
     errors = [cell for cell in comparison.cells if cell.error]
-    subtitle = f"{len(models)} models on {len(boards)} boards"
+    subtitle = f"{_count(models, 'model')} on {_count(boards, 'board')}"
     if errors:
         shown = ", ".join(f"{cell.model} on {cell.board}" for cell in errors[:4])
         more = f" and {len(errors) - 4} more" if len(errors) > 4 else ""
         subtitle += f" · without results: {shown}{more}"
-    height = 300 + 2 * max(160, 26 * len(boards) * max(1, len(models)))
     sources = dict.fromkeys(cell.source for cell in comparison.cells if cell.source)
     title = f"Models on boards ({source_text(list(sources))})"
-    dress(figure, title, subtitle, height=height)
+    dress(figure, title, subtitle, height=2 * panel + _BETWEEN + _AROUND)
     figure.update_layout(
         barmode="group",
         legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1.04, "yanchor": "bottom"},
@@ -88,3 +90,7 @@ def _bars(
 def _text(figure: float, band: float | None) -> str:
     number = f"{figure:,.0f}" if figure >= 1000 else f"{figure:.4g}"
     return f"{number} ±{band:.0%}" if band else number
+
+
+def _count(found: list[str], word: str) -> str:
+    return f"{len(found)} {word}" if len(found) == 1 else f"{len(found)} {word}s"

@@ -33,11 +33,11 @@ def plot_layer_latency(layers: File) -> go.Figure:
         raise ValueError("This is no report of layers: there is no list 'layers' with times.")
     whole = _object(found, "total")
     total = float(whole.get("time_s") or sum(row["time_s"] for row in rows)) * 1000 or 1.0
-    names = [f"{n}  {row['symbol']}" for n, row in enumerate(rows)]
+    names = [row["symbol"] for row in rows]
     labelled = len(rows) <= _MOST_LABELS
     figure = go.Figure()
     for number, kind in enumerate(dict.fromkeys(row["kind"] for row in rows)):
-        mine = [(name, row) for name, row in zip(names, rows, strict=True) if row["kind"] == kind]
+        mine = [row for row in rows if row["kind"] == kind]
         figure.add_trace(_bars(kind, mine, total, number, labelled=labelled))
     slowest = max(rows, key=lambda row: float(row["time_s"]))
     between = _object(found, "overhead").get("time_s") or 0.0
@@ -80,19 +80,19 @@ def _band(whole: dict[str, Any]) -> str:
 
 
 def _bars(
-    kind: str, rows: list[tuple[str, dict[str, Any]]], total: float, number: int, *, labelled: bool
+    kind: str, rows: list[dict[str, Any]], total: float, number: int, *, labelled: bool
 ) -> go.Bar:
     return go.Bar(
-        x=[row["time_s"] * 1000 for _, row in rows],
-        y=[name for name, _ in rows],
+        x=[row["time_s"] * 1000 for row in rows],
+        y=[row["symbol"] for row in rows],
         orientation="h",
         name=kind,
         showlegend=True,
         marker={"color": colour(number)},
-        text=[f"{row['time_s'] * 1000 / total:.1%}" for _, row in rows] if labelled else None,
+        text=[f"{row['time_s'] * 1000 / total:.1%}" for row in rows] if labelled else None,
         textposition="outside",
         cliponaxis=False,
-        customdata=[_told(row) for _, row in rows],
+        customdata=[_told(row) for row in rows],
         hovertemplate="<b>%{y}</b><br>%{x:,.4g} ms%{customdata}<extra></extra>",
     )
 
