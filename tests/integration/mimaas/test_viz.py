@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -199,22 +200,26 @@ def test_a_browser_draws_every_figure(tmp_path: Path) -> None:
     browser = shutil.which("chromium")
     if browser is None:
         pytest.skip("no chromium to draw the figures")
-    comparison = Comparison(CELLS)
-    for name, figure in {
-        "power": plot_power_analysis(io.StringIO(SAMPLES)),
-        "layers": plot_layer_latency(io.StringIO(json.dumps(LAYERS))),
-        "memory": plot_memory_map(io.StringIO(json.dumps(MEMORY))),
-        "comparison": comparison.figure(),
-    }.items():
-        page = tmp_path / f"{name}.html"
-        figure.write_html(page, include_plotlyjs=True)
-        done = subprocess.run(
-            [
-                browser, "--headless", "--no-sandbox", "--disable-gpu",
-                f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=5000",
-                "--dump-dom", page.as_uri(),
-            ],
-            capture_output=True, text=True, timeout=100, check=False,
-        )  # fmt: skip
-        assert 'class="main-svg"' in done.stdout, done.stderr[-2000:]
-        assert figure.layout.title.text.removeprefix("<b>").removesuffix("</b>") in done.stdout
+    figures = [
+        plot_power_analysis(io.StringIO(SAMPLES)),
+        plot_layer_latency(io.StringIO(json.dumps(LAYERS))),
+        plot_memory_map(io.StringIO(json.dumps(MEMORY))),
+        Comparison(CELLS).figure(),
+    ]
+    page = tmp_path / "figures.html"
+    parts = [
+        figure.to_html(full_html=False, include_plotlyjs=n == 0) for n, figure in enumerate(figures)
+    ]
+    page.write_text('<meta charset="utf-8">' + "".join(parts))
+    done = subprocess.run(
+        [
+            browser, "--headless", "--no-sandbox", "--disable-gpu",
+            f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=5000",
+            "--dump-dom", page.as_uri(),
+        ],
+        capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    drawn = re.findall(r'<text class="gtitle"[^>]*>.*?</text>', done.stdout, re.DOTALL)
+    assert len(drawn) == len(figures), done.stderr[-2000:]
+    for figure, text in zip(figures, drawn, strict=True):
+        assert figure.layout.title.text.removeprefix("<b>").removesuffix("</b>") in text
