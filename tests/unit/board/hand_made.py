@@ -17,12 +17,14 @@ MODEL = """
 #include "model.h"
 static int8_t arena[64] __attribute__((aligned(16)));
 static uint32_t ticks[4];
-static const volatile int8_t layer_00_copy_w[16] = {WEIGHTS};
+static const int8_t layer_00_copy_w[16] = {WEIGHTS};
 
 __attribute__((noinline)) void layer_00_copy(void)
 {
+    const int8_t *w = layer_00_copy_w;
+    __asm__("" : "+r"(w)); /* so that the compiler does not fold the weights into the code */
     for (int i = 0; i < 16; i++)
-        arena[16 + i] = (int8_t)(arena[i] ^ layer_00_copy_w[i]);
+        arena[16 + i] = (int8_t)(arena[i] ^ w[i]);
 }
 
 /* Calls something: that counts as the layer's. */

@@ -17,7 +17,7 @@ from trainshed.workloads.board.compiler.registry import entries, refusal
 from trainshed.workloads.board.model.graph import DType, Graph, Operator
 
 #: The least that start-up, libc and the kernels take in flash, and each layer of them.
-BASE_CODE_BYTES = 4096
+BASE_CODE_BYTES = 1536
 LAYER_CODE_BYTES = 256
 MAX_OPERATORS = 600
 MAX_FINDINGS = 20

@@ -11,6 +11,8 @@
  * An image of several models has the sets of the first model first, as many for each; the numbers
  * of sets and layers go on from one model to the next.
  */
+#pragma GCC optimize("Os") /* not what is measured: small */
+
 #include "model.h"
 #include "semihost.h"
 

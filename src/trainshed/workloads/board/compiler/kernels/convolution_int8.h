@@ -11,9 +11,8 @@
 #include "base.h"
 
 /*
- * Sizes are in elements. group_in, group_out: channels of one group. run: bytes that lie together
- * in the input, n_runs of them make a row of the filter (a whole row, or one pixel where the filter
- * is dilated or grouped).
+ * Sizes are in elements. group_in, group_out: channels of one group. What lies together in the input
+ * is gathered together: a row of the filter, or one pixel where it is dilated or grouped.
  */
 struct convolution {
     int height, width, channels, out_height, out_width, out_channels;
@@ -26,7 +25,6 @@ struct convolution {
 /* Halves go in pairs: per four bytes (0,2) (1,3), a rest of two (0,1), of one (0,-). */
 typedef uint32_t column_t;
 #define PAIRS(n) (((n) / 4) * 2 + ((n) % 4 + 1) / 2)
-#define COLUMN_UNITS(n) PAIRS(n)
 
 INLINE column_t *widen(column_t *to, const int8_t *from, int n)
 {
@@ -55,47 +53,48 @@ INLINE column_t *widen_zero(column_t *to, int zero, int n)
     return to;
 }
 
-/* Sums of n_channels (4 or 2) by n_columns (2 or 1); sums is [channel][column]. */
+/* One unit of a column, by n_channels (4 or 2) and n_columns (2 or 1); sums is [channel][column]. */
+INLINE void unit(const int8_t *weights, uint32_t x, uint32_t y, int n_channels, int n_columns,
+                 int32_t *sums)
+{
+    for (int k = 0; k < n_channels; k += 2) {
+        uint32_t word = load_word(__builtin_assume_aligned(weights + 2 * k, 4));
+        uint32_t even = even_bytes(word), odd = odd_bytes(word);
+        sums[2 * k] = multiply_halves(even, x, sums[2 * k]);
+        sums[2 * k + 2] = multiply_halves(odd, x, sums[2 * k + 2]);
+        if (n_columns == 2) {
+            sums[2 * k + 1] = multiply_halves(even, y, sums[2 * k + 1]);
+            sums[2 * k + 3] = multiply_halves(odd, y, sums[2 * k + 3]);
+        }
+    }
+}
+
+#define UNROLLED 4
+
+/* All n units; returns where the next channels' weights begin. */
 INLINE const int8_t *multiply(const int8_t *weights, const column_t *column, int n, int n_channels,
                               int n_columns, int32_t *sums)
 {
-    int32_t a0 = sums[0], b0 = sums[2], c0 = sums[4], d0 = sums[6];
-    int32_t a1 = sums[1], b1 = sums[3], c1 = sums[5], d1 = sums[7];
+    int step = 2 * n_channels;
+    const column_t *end = column + n / UNROLLED * UNROLLED;
+    while (column != end) {
 #pragma GCC unroll 4
-    for (int i = 0; i < n; i++) {
-        uint32_t x = column[0], y = n_columns == 2 ? column[n] : 0;
-        uint32_t word = load_word(__builtin_assume_aligned(weights, 4));
-        uint32_t even = even_bytes(word), odd = odd_bytes(word);
-        column++;
-        weights += 4;
-        a0 = multiply_halves(even, x, a0);
-        b0 = multiply_halves(odd, x, b0);
-        if (n_columns == 2) {
-            a1 = multiply_halves(even, y, a1);
-            b1 = multiply_halves(odd, y, b1);
-        }
-        if (n_channels == 4) {
-            word = load_word(__builtin_assume_aligned(weights, 4));
-            weights += 4;
-            even = even_bytes(word);
-            odd = odd_bytes(word);
-            c0 = multiply_halves(even, x, c0);
-            d0 = multiply_halves(odd, x, d0);
-            if (n_columns == 2) {
-                c1 = multiply_halves(even, y, c1);
-                d1 = multiply_halves(odd, y, d1);
-            }
-        }
+        for (int k = 0; k < UNROLLED; k++)
+            unit(weights + k * step, column[k], column[n_columns == 2 ? n + k : k], n_channels,
+                 n_columns, sums);
+        column += UNROLLED;
+        weights += UNROLLED * step;
     }
-    sums[0] = a0, sums[2] = b0, sums[4] = c0, sums[6] = d0;
-    sums[1] = a1, sums[3] = b1, sums[5] = c1, sums[7] = d1;
-    return weights;
+#pragma GCC unroll 4
+    for (int k = 0; k < n % UNROLLED; k++)
+        unit(weights + k * step, column[k], column[n_columns == 2 ? n + k : k], n_channels,
+             n_columns, sums);
+    return weights + n % UNROLLED * step;
 }
 #define BLOCK 4
 #define SMALL_BLOCK 2
 #else
 typedef int8_t column_t;
-#define COLUMN_UNITS(n) (n)
 
 INLINE column_t *widen(column_t *to, const int8_t *from, int n)
 {
@@ -210,14 +209,14 @@ INLINE column_t *gather(column_t *to, const int8_t *in, int out_y, int out_x, in
 }
 
 /*
- * n: units of a column (COLUMN_UNITS of each run, added up). scratch: two columns, then a row of
- * the filter in bytes.
+ * n: units of a column: pairs of halves, or bytes. scratch: two columns (one where there
+ * is one pixel), then a row of the filter in bytes.
  */
 KERNEL void convolve_int8(const int8_t *in, const int8_t *weights, const struct channel *channels,
                           int8_t *out, column_t *scratch, int n, int group_weights,
                           struct convolution c)
 {
-    int8_t *edge = (int8_t *)(scratch + 2 * n);
+    int8_t *edge = (int8_t *)(scratch + min_of(2, c.out_height * c.out_width) * n);
     for (int group = 0; group < c.groups; group++) {
         const int8_t *from = in + group * c.group_in;
         int8_t *to = out + group * c.group_out;

@@ -71,8 +71,9 @@ class Convolution:
         return self.n_elements // self.run * n_units(self.run, dsp)
 
     def scratch(self, dsp: bool) -> int:
-        """Bytes of two columns and of the row of the filter that crosses an edge."""
-        return 2 * self.units(dsp) * (4 if dsp else 1) + self.horizontal.size * self.channels
+        """Bytes of the columns that wait, and of the row of a filter that crosses an edge."""
+        edge = self.horizontal.size * self.channels if self.horizontal.size > 1 else 0
+        return min(self.n_pixels, 2) * self.units(dsp) * (4 if dsp else 1) + edge
 
 
 def emit_product(
