@@ -129,6 +129,18 @@ class Client:
         return answer
 
 
+def job_of(w: World, client: Client, number: int) -> str:
+    """The Job of a request."""
+    found = w.deps.store.read(lambda tx: tx.records.object_id("mimaas", "request", str(number)))
+    assert found is not None
+    return found
+
+
+def runs(client: Client) -> int:
+    """How many runs a client has left."""
+    return int(client("GET", "/me")["available_runs"])
+
+
 def person_of(w: World, client: Client) -> Person:
     """The person whose token a client has."""
     from trainshed.usecases import keys

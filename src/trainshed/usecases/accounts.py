@@ -132,8 +132,9 @@ def create_account(
     def apply(tx: Tx) -> Account:
         _free_name(tx, name)
         tx.people.insert_account(made)
+        begun = begin_plan(tx, deps.policy, made.id, txn, now)
         audit.line(tx, principal, made.id, "account.create", made.id, now, name=name)
-        return begin_plan(tx, deps.policy, made.id, txn, now)
+        return begun
 
     return AccountView(deps.store.write(apply), 0)
 
