@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 from elftools.elf.elffile import ELFFile
+from hypothesis import given, settings
 from tests.unit.board.make_model import Maker, cnn, small_cnn
+from tests.unit.board.random_graphs import Drawn, graphs
 
 from trainshed.domain.board import Board
 from trainshed.workloads.board.check.__main__ import board_of, inspect
@@ -41,13 +43,13 @@ def one(
     m = Maker()
     scale = INT8 if dtype == "int8" else {}
     made: list[int] = []
-    for given in inputs:
-        if isinstance(given, tuple):
-            made.append(m.tensor(given, dtype, **scale))
-        elif isinstance(given, np.ndarray):
-            made.append(m.constant(given, **(scale if given.dtype == np.int8 else {})))
+    for part in inputs:
+        if isinstance(part, tuple):
+            made.append(m.tensor(part, dtype, **scale))
+        elif isinstance(part, np.ndarray):
+            made.append(m.constant(part, **(scale if part.dtype == np.int8 else {})))
         else:
-            made.append(given)
+            made.append(part)
     y = m.tensor(output, dtype, **scale)
     m.operator(kind, made, [y], version, **options)
     computed = [t for t in made if t >= 0 and m.graph.tensors[t].buffer == 0]
@@ -244,6 +246,16 @@ MISFITS = {
 def test_what_does_not_fit_together_is_said(what: str) -> None:
     data, text = MISFITS[what]
     assert text in error(data)
+
+
+@settings(max_examples=60, deadline=None, database=None)
+@given(graphs())
+def test_what_compiles_is_valid_and_what_is_valid_compiles(drawn: Drawn) -> None:
+    graph = read(drawn.model)
+    report = check(graph, BOARD)
+    assert report.errors == ()
+    assert report.estimate is not None
+    assert compile_graph(graph, BOARD.core).arena_bytes == report.estimate.arena_bytes
 
 
 def test_a_model_full_of_faults_gets_a_bounded_report() -> None:

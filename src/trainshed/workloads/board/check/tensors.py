@@ -21,12 +21,15 @@ def name_of(tensor: Tensor) -> str:
     return f"tensor {tensor.index} ({tensor.name[:_MAX_NAME]!r})"
 
 
+def unusual(tensor: Tensor) -> str | None:
+    """Return what to do about a type that few kernels take, as the end of a sentence."""
+    return _TYPES.get(tensor.dtype)
+
+
 def check_tensor(tensor: Tensor) -> str | None:
     """Return what is wrong with the tensor and what to do, as the end of a sentence."""
     if tensor.variable:
         return "is a variable; models that keep state are not supported"
-    if tensor.dtype in _TYPES:
-        return _TYPES[tensor.dtype]
     if not tensor.n_elements and tensor.data is None:
         return f"is empty: its shape is {list(tensor.shape)}; convert with fixed shapes"
     return _scales(tensor) if tensor.dtype == DType.INT8 else None
