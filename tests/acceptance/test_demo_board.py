@@ -14,12 +14,13 @@ from trainshed.bootstrap.boards import LocalBoards
 TRAINSHED = str(Path(sys.executable).parent / "trainshed")
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.skipif(bool(LocalBoards().missing()), reason=LocalBoards().missing())
 def test_three_boards_and_five_figures(tmp_path: Path) -> None:
     out = tmp_path / "out"
     done = subprocess.run(
         [TRAINSHED, "demo-board", "--out", str(out), "--json"],
-        capture_output=True, text=True, timeout=115, check=False,
+        capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)

@@ -28,7 +28,10 @@ PRINTED = re.compile(
     r"  RAM: \d+\.\d KB\n  Flash: \d+\.\d KB\n"
 )
 
-pytestmark = pytest.mark.skipif(bool(MISSING), reason=MISSING)
+pytestmark = [
+    pytest.mark.skipif(bool(MISSING), reason=MISSING),
+    pytest.mark.timeout(300),
+]
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ def run_blocks(blocks: list[str], folder: Path, **env: str) -> str:
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("MIMAAS", "TRAINSHED"))}
     browser = f"{sys.executable} {folder / 'fetch.py'} %s &"
     done = subprocess.run(
-        [sys.executable, "script.py"], cwd=folder, capture_output=True, text=True, timeout=110,
+        [sys.executable, "script.py"], cwd=folder, capture_output=True, text=True, timeout=240,
         env={**kept, "HOME": str(folder), "BROWSER": browser, **env}, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
