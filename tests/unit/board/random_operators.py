@@ -41,7 +41,7 @@ def unary(kind: str) -> Growth:
 
     def grow(g: Grower, x: Value) -> None:
         options: dict[str, Any] = {}
-        scale = None
+        scale = g.near(x.scale)
         if kind == "LEAKY_RELU":
             options["alpha"] = g.choose((0.1, 0.3, 0.01, 1.5, -0.2))
         if kind == "HARD_SWISH" and x.dtype == "int8":
@@ -89,10 +89,12 @@ def pair(kind: str) -> Growth:
         else:
             y = g.value(other, x.dtype, scale=scale)
             g.inputs.append(y)
-        top = max(scale, x.scale, y.scale if isinstance(y, Value) else 0.0)
-        out_scale = float(np.float32(top * 2.0 ** g.number(-2, 3))) if top else None
-        operands = [x, y] if kind == "SUB" or g.flag() else [y, x]
-        out = g.value(x.shape, x.dtype, scale=out_scale)
+        second = y.scale if isinstance(y, Value) else scale
+        usual_scale = 64 * x.scale * second if kind == "MUL" else max(x.scale, second)
+        operands = [x, y] if g.flag() else [y, x]
+        # A sum's scale must not be far below those of its operands: the reference refuses.
+        near = max(g.near(usual_scale), 0.0 if kind == "MUL" else usual_scale * 2.0**-10)
+        out = g.value(x.shape, x.dtype, scale=near)
         g.operator(kind, operands, [out], fused_activation_function=g.choose(ACTIVATIONS))
 
     return Growth(kind, usual, grow)
@@ -110,7 +112,7 @@ def prelu(g: Grower, x: Value) -> None:
     slope = tuple(g.choose((1, n)) for n in x.shape)
     slope = slope[g.number(0, len(slope) - 1) :]
     alpha = numbers(g, slope, x.dtype, g.scale(-9, -5), g.zero())
-    g.operator("PRELU", [x, alpha], [g.value(x.shape, x.dtype)])
+    g.operator("PRELU", [x, alpha], [g.value(x.shape, x.dtype, scale=g.near(x.scale))])
 
 
 def window(g: Grower, n: int, size: int, stride: int, dilation: int, padding: str) -> int:
@@ -163,6 +165,11 @@ def bias(g: Grower, x: Value, n: int, scales: list[float]) -> int:
     return g.constant(g.rng.integers(-3000, 3000, n, np.int32), [x.scale * s for s in scales])
 
 
+def of_sum(g: Grower, x: Value, scales: list[float], n: int) -> float | None:
+    """A scale for the sum of so many random products."""
+    return g.near(100 * x.scale * max(scales) * math.sqrt(n)) if scales else None
+
+
 def conv(g: Grower, x: Value) -> None:
     """CONV_2D, now and then in groups, with or without bias."""
     shape = geometry(g, x, dilated=True)
@@ -172,7 +179,8 @@ def conv(g: Grower, x: Value) -> None:
     inputs: list[Value | int] = [x, w]
     if g.flag():
         inputs.append(bias(g, x, channels, scales))
-    _finish_conv(g, "CONV_2D", inputs, x, (1, *shape.out, channels), shape.options)
+    _finish_conv(g, "CONV_2D", inputs, x, (1, *shape.out, channels), shape.options,
+                 scales, math.prod(shape.size) * x.shape[3])  # fmt: skip
 
 
 def depthwise(g: Grower, x: Value) -> None:
@@ -183,7 +191,8 @@ def depthwise(g: Grower, x: Value) -> None:
     w, scales = weights(g, x, (1, *shape.size, channels), 3)
     inputs: list[Value | int] = [x, w, bias(g, x, channels, scales)]
     options = shape.options | {"depth_multiplier": multiplier}
-    _finish_conv(g, "DEPTHWISE_CONV_2D", inputs, x, (1, *shape.out, channels), options)
+    _finish_conv(g, "DEPTHWISE_CONV_2D", inputs, x, (1, *shape.out, channels), options, scales,
+                 math.prod(shape.size))  # fmt: skip
 
 
 def transpose_conv(g: Grower, x: Value) -> None:
@@ -201,15 +210,14 @@ def transpose_conv(g: Grower, x: Value) -> None:
     if g.flag():
         inputs.append(bias(g, x, channels, scales))
     options = {"padding": padding, "stride_h": stride[0], "stride_w": stride[1]}
-    _finish_conv(g, "TRANSPOSE_CONV", inputs, x, target, options)
+    _finish_conv(g, "TRANSPOSE_CONV", inputs, x, target, options, scales, 4 * x.shape[3])
 
 
 def _finish_conv(
     g: Grower, kind: str, inputs: list[Value | int], x: Value, shape: tuple[int, ...],
-    options: dict[str, Any],
+    options: dict[str, Any], scales: list[float], n_in: int,
 ) -> None:  # fmt: skip
-    scale = float(np.float32(max(x.scale, 2**-9) * 2.0 ** g.number(-2, 4)))
-    y = g.value(shape, x.dtype, scale=scale)
+    y = g.value(shape, x.dtype, scale=of_sum(g, x, scales, n_in))
     g.operator(kind, inputs, [y], fused_activation_function=g.choose(ACTIVATIONS), **options)
 
 
@@ -227,8 +235,7 @@ def dense(g: Grower, x: Value) -> None:
     b = bias(g, x, n_out, scales * (n_out // len(scales)) if scales else []) if g.flag() else -1
     keep = not whole
     shape = (*x.shape[:-1], n_out) if keep else (1, n_out)
-    scale = float(np.float32(max(x.scale, 2**-9) * 2.0 ** g.number(-2, 4)))
-    y = g.value(shape, x.dtype, scale=scale)
+    y = g.value(shape, x.dtype, scale=of_sum(g, x, scales, n_in))
     g.operator("FULLY_CONNECTED", [x, w, b], [y], keep_num_dims=keep,
                fused_activation_function=g.choose(ACTIVATIONS))  # fmt: skip
 
@@ -254,20 +261,21 @@ def mean(g: Grower, x: Value) -> None:
     keep = g.flag()
     shape = [1 if i in axes else n for i, n in enumerate(x.shape) if keep or i not in axes]
     written = [i - rank if g.flag() else i for i in axes]
-    y = g.value(shape, x.dtype)
+    y = g.value(shape, x.dtype, scale=g.near(x.scale))
     g.operator("MEAN", [x, g.integers(written)], [y], keep_dims=keep)
 
 
 def quantize(g: Grower, x: Value) -> None:
     """float32 or int8 to int8 of another scale, or to uint8."""
     made = "uint8" if x.dtype == "int8" and g.number(0, 3) == 0 else "int8"
-    y = g.value(x.shape, made, zero=g.number(0, 255) if made == "uint8" else None)
+    zero = g.number(0, 255) if made == "uint8" else None
+    y = g.value(x.shape, made, scale=g.near(x.scale or 0.05), zero=zero)
     g.operator("QUANTIZE", [x], [y])
 
 
 def from_uint8(g: Grower, x: Value) -> None:
     """uint8 to int8."""
-    g.operator("QUANTIZE", [x], [g.value(x.shape, "int8")])
+    g.operator("QUANTIZE", [x], [g.value(x.shape, "int8", scale=g.near(x.scale))])
 
 
 def dequantize(g: Grower, x: Value) -> None:
@@ -372,7 +380,9 @@ def concatenate(g: Grower, x: Value) -> None:
             shape = tuple(2 if i == axis else n for i, n in enumerate(x.shape))
             parts.append(numbers(g, shape, x.dtype, x.scale, x.zero))
             length += 2
-    y = g.value([length if i == axis else n for i, n in enumerate(x.shape)], x.dtype, x, exact=exact)
+    y = g.value(
+        [length if i == axis else n for i, n in enumerate(x.shape)], x.dtype, x, exact=exact
+    )
     g.operator("CONCATENATION", parts, [y], axis=axis - len(x.shape) if g.flag() else axis)
 
 

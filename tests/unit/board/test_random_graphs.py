@@ -9,8 +9,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
@@ -95,16 +98,17 @@ def differences(case: Drawn, ours: batch.Answers, theirs: batch.Answers) -> list
 
 
 def _shown(dtype: str, data: bytes) -> str:
-    import numpy as np
-
     return str(np.frombuffer(data, np.dtype(dtype.lower()))[:12].tolist())
 
 
 def in_child(drawn: Sequence[Drawn]) -> Answers:
     """What the reference answers; in a process of its own, because it may crash."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.map_async(_reference, [_case(one) for one in drawn]).get(timeout=300)
-
-
-def _reference(case: batch.Case) -> batch.Answers:
-    return batch.reference(case)
+    answers: Answers = []
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        asked = [pool.submit(batch.reference, _case(one)) for one in drawn]
+        for case, answer in zip(drawn, asked, strict=True):
+            try:
+                answers.append(answer.result(timeout=300))
+            except (BrokenProcessPool, RuntimeError) as error:
+                raise AssertionError(f"the reference refused: {error}\n{case.text}") from error
+    return answers

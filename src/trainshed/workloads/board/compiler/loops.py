@@ -39,9 +39,7 @@ def broadcast(target: Sequence[int], *shapes: Sequence[int]) -> list[Axis]:
 def stretches(target: Sequence[int], shape: Sequence[int]) -> bool:
     """Whether an array of this shape can be broadcast to the target."""
     full = (1,) * (len(target) - len(shape)) + tuple(shape)
-    return len(full) == len(target) and all(
-        a in (1, b) for a, b in zip(full, target, strict=True)
-    )
+    return len(full) == len(target) and all(a in (1, b) for a, b in zip(full, target, strict=True))
 
 
 def collapse(axes: Sequence[Axis]) -> list[Axis]:

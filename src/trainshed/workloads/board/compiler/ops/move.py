@@ -92,9 +92,7 @@ def _slices(graph: Graph, operator: Operator) -> list[range]:
     options = operator.options
     made = []
     begins, ends, steps = (numbers(part) or [] for part in parts)
-    for i, (n, begin, end, step) in enumerate(
-        zip(source.shape, begins, ends, steps, strict=True)
-    ):
+    for i, (n, begin, end, step) in enumerate(zip(source.shape, begins, ends, steps, strict=True)):
         bit = 1 << i
         start = None if options["begin_mask"] & bit else begin
         stop = None if options["end_mask"] & bit else end
