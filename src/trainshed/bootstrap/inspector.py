@@ -12,19 +12,20 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 
 import trainshed
 from trainshed.domain.board import Board, Estimate, Finding, Report
 from trainshed.domain.errors import Overloaded, Unavailable
 from trainshed.runner.config import prefixes
-from trainshed.runner.sandboxes import Box, bare, bwrap, choose
+from trainshed.runner.sandboxes import Box, Host, bare, bwrap, choose
 from trainshed.runner.template import PROBE_UID, find_host
 
 MODULE = "trainshed.workloads.board.check"
@@ -69,27 +70,30 @@ class Inspector:
             self._seats.release()
 
     @cached_property
-    def _command(self) -> list[str]:
-        """The child in the strongest sandbox that works here."""
-        host = find_host()
+    def _host(self) -> Host:
+        return find_host()
+
+    def _command(self, folder: str) -> list[str]:
+        """Return the child in the strongest sandbox that works here; ``folder`` is its /tmp."""
         source = str(Path(trainshed.__file__).parent.parent)
         readable = (*prefixes(self._python), source)
-        chosen = choose(host, {}, bare.reachable([self._python, source]), PROBE_UID)
-        # As the probe of the sandbox has it: a /tmp that this uid cannot write.
-        box = Box("/", "/usr", (), readable, chosen.uid, network=False, hidden=self._data)
+        chosen = choose(self._host, {}, bare.reachable([self._python, source]), PROBE_UID)
+        box = Box("/", folder, (), readable, chosen.uid, network=False, hidden=self._data)
         command = [self._python, "-I", "-B", "-m", MODULE, "-"]
         if chosen.kind == "bwrap":
-            return bwrap.arguments(host, box, command)
-        return bare.arguments(host, box, command)
+            return bwrap.arguments(self._host, box, command)
+        return bare.arguments(self._host, box, command)
 
     def _run(self, message: bytes) -> Report:
-        with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as answer:
+        with ExitStack() as stack:
+            source, answer, words = (stack.enter_context(TemporaryFile()) for _ in range(3))
+            folder = stack.enter_context(TemporaryDirectory(prefix="trainshed-check-"))
+            os.chmod(folder, 0o711)  # noqa: S103 - passed through by the child, written by nobody
             source.write(message)
             source.seek(0)
-            with tempfile.TemporaryFile() as words:
-                why = self._wait(source.fileno(), answer.fileno(), words.fileno())
-                words.seek(0)
-                said = words.read(MAX_TEXT).decode("utf-8", "replace")
+            why = self._wait(folder, source.fileno(), answer.fileno(), words.fileno())
+            words.seek(0)
+            said = words.read(MAX_TEXT).decode("utf-8", "replace")
             answer.seek(0)
             ready, _, text = answer.read(MAX_ANSWER_BYTES).partition(b"\n")
         if ready != b"ready":
@@ -102,10 +106,10 @@ class Inspector:
                 (Finding("invalid_model", f"The model cannot be read: {why}."),), (), None
             )
 
-    def _wait(self, source: int, answer: int, words: int) -> str:
+    def _wait(self, folder: str, source: int, answer: int, words: int) -> str:
         """Run the child to its end; return how it ended, in words."""
         with subprocess.Popen(
-            self._command, stdin=source, stdout=answer, stderr=words, env=_ENV, cwd="/",
+            self._command(folder), stdin=source, stdout=answer, stderr=words, env=_ENV, cwd="/",
             start_new_session=True,
         ) as child:  # fmt: skip
             try:

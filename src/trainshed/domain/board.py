@@ -43,7 +43,7 @@ class Timing:
 
     ``cpi``: cycles per instruction by class. ``flash_line_bytes`` and ``wait_states``: what a byte
     of weights read from flash adds. ``band``: the relative error stated with each time.
-    ``calibrated_on``: SHA-256 of the models whose published times the factor was fitted to; on
+    ``calibrated_on``: structure digests of the models whose published times fitted the factor; on
     these it is no evidence. ``engine``: whose published times these are; the factor contains how
     that engine's kernels differ from ours. Without it the factor is that of the core's class.
     """

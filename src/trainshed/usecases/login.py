@@ -117,9 +117,7 @@ def register(deps: Deps, throttle: Throttle, wanted: Newcomer, address: str) -> 
     return _open(deps, *sign_up(deps, throttle, wanted, address))
 
 
-def sign_up(
-    deps: Deps, throttle: Throttle, wanted: Newcomer, address: str
-) -> tuple[User, Account]:
+def sign_up(deps: Deps, throttle: Throttle, wanted: Newcomer, address: str) -> tuple[User, Account]:
     """Make an account with one admin user and its plan's runs.
 
     Raises:

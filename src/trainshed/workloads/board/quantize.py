@@ -7,6 +7,7 @@ result is from the float model is measured with the reference, on the same sampl
 from __future__ import annotations
 
 import io
+import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -98,8 +99,8 @@ def quantize(model: bytes, calibration: bytes | None = None, seed: int = 0) -> Q
     samples = _synthesise(graph, seed) if calibration is None else _load(graph, calibration)
     made = portable(_quantize(_signed(model), samples))
     basis = "synthesised" if calibration is None else "calibration"
-    warnings = (SYNTHESISED.message,) if calibration is None else ()
-    return Quantized(made, compare(model, made, samples[:MAX_COMPARED], basis), warnings)
+    notes = (SYNTHESISED.message,) if calibration is None else ()
+    return Quantized(made, compare(model, made, samples[:MAX_COMPARED], basis), notes)
 
 
 def compare(model: bytes, quantized: bytes, samples: Sequence[Sample], basis: str) -> Accuracy:
@@ -242,13 +243,30 @@ def _signed(model: bytes) -> bytes:
 def _quantize(model: bytes, samples: Sequence[Sample]) -> bytes:
     from ai_edge_quantizer import quantizer, recipe
 
-    named = [{f"input_{i}": value for i, value in enumerate(sample)} for sample in samples]
     try:
-        worker = quantizer.Quantizer(bytearray(model))
-        worker.load_quantization_recipe(recipe.static_wi8_ai8())
-        ranges = worker.calibrate({_SIGNATURE: named}, num_threads=1)
-        return bytes(worker.quantize(ranges).quantized_model)
+        with warnings.catch_warnings():  # it warns of how it uses its own interpreter
+            warnings.simplefilter("ignore")
+            worker = quantizer.Quantizer(bytearray(model))
+            worker.load_quantization_recipe(recipe.static_wi8_ai8())
+            return bytes(worker.quantize(_ranges(worker, samples)).quantized_model)
     except Exception as error:  # whatever the library dislikes of a stranger's model
         raise QuantizeFailed(
             f"ai-edge-quantizer cannot quantise this model: {str(error)[:500]}"
         ) from error
+
+
+def _ranges(worker: Any, samples: Sequence[Sample]) -> dict[str, dict[str, Array]]:
+    """Return tensor name -> smallest and largest value over all samples.
+
+    Given all at once, the library takes moving averages, which clips whatever is not usual: each
+    sample is asked for alone.
+    """
+    found: dict[str, dict[str, Array]] = {}
+    for sample in samples:
+        named = {f"input_{i}": value for i, value in enumerate(sample)}
+        for name, one in worker.calibrate({_SIGNATURE: [named]}, num_threads=1).items():
+            kept = found.setdefault(name, one)
+            if "min" in one:
+                kept["min"] = np.minimum(kept["min"], one["min"])
+                kept["max"] = np.maximum(kept["max"], one["max"])
+    return found

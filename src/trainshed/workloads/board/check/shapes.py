@@ -117,8 +117,8 @@ def _bias(site: Site, i: int, n: int) -> None:
 def _conv(site: Site) -> list[Shape]:
     n, h, w, c = site.shape(0, 4)
     channels, kh, kw, depth = site.shape(1, 4)
-    if depth != c:
-        raise Misfit(f"filters for {depth} channels get {c}; grouped convolution is not supported")
+    if not depth or c % depth or channels % (c // depth or 1):
+        raise Misfit(f"filters {list(site.shape(1))} do not fit {c} channels")
     _bias(site, 2, channels)
     return [(n, *_window(site, (h, w), (kh, kw)), channels)]
 

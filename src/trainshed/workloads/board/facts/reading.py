@@ -106,7 +106,7 @@ def read_board(name: str, facts: object) -> Board:
 
 def _timing(top: _Table, core: CoreFacts) -> Timing:
     table = top.table("timing", "flash_line_bytes", "wait_states", "band", "calibration")
-    fit = table.table("calibration", "factor", "engine", "models", "rows")
+    fit = table.table("calibration", "factor", "engine", "models", "unfitted_ms", "rows")
     factor = fit.number("factor", 0.05, 20.0, core.factor)
     engine, models = fit.text("engine", ""), fit.texts("models")
     if engine and not (models and fit.texts("rows")):

@@ -214,14 +214,14 @@ def _check_order(
     outputs: Sequence[int],
 ) -> None:  # fmt: skip
     """Each tensor is made once, before it is read."""
-    there = {t.index for t in tensors if t.data is not None or t.variable or not t.n_elements}
+    there = {t.index for t in tensors if t.data is not None or t.variable}
     for i in inputs:
         if i in there:
             raise BadModel(f"Model input {i} is a constant or is listed twice.")
         there.add(i)
     for op in operators:
         for i in op.inputs:
-            if i not in there and i != -1:
+            if i != -1 and i not in there and tensors[i].n_elements:
                 raise BadModel(
                     f"Operator {op.index} ({op.kind}) reads tensor {i} before any operator makes "
                     "it.", operator=op.index,

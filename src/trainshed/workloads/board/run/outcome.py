@@ -33,6 +33,7 @@ CODES: Mapping[str, Fault] = {
     "too_large": Fault.MODEL,
     "quantization_failed": Fault.MODEL,
     "mismatch": Fault.PLATFORM,
+    "reference_failed": Fault.PLATFORM,
     "toolchain_missing": Fault.PLATFORM,
     "build_failed": Fault.PLATFORM,
     "target_failed": Fault.PLATFORM,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from trainshed.workloads.board.target.protocol import TargetFailed
 
-INPUT, OUTPUT = "input.bin", "output.bin"
+INPUT, OUTPUT, INSPECT = "input.bin", "output.bin", "inspect.bin"
 
 
 @dataclass(frozen=True, slots=True)

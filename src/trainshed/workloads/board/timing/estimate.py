@@ -58,8 +58,8 @@ class Timed:
     version: str
 
 
-def estimate(program: Program, execution: Execution, board: Board, model_sha256: str = "") -> Timed:
-    """Return the figures of an emulated execution; ``model_sha256`` is of the uploaded model."""
+def estimate(program: Program, execution: Execution, board: Board, model_digest: str = "") -> Timed:
+    """Return the figures of an emulated execution; ``model_digest``: `shape_digest`."""
     times = tuple(
         _layer(layer, count, board)
         for layer, count in zip(program.layers, execution.layers, strict=True)
@@ -83,7 +83,7 @@ def estimate(program: Program, execution: Execution, board: Board, model_sha256:
         unfitted_s=unfitted,
         layers=times,
         overhead_s=overhead / clock * factor,
-        fitted_on_this=model_sha256 in board.timing.calibrated_on,
+        fitted_on_this=model_digest in board.timing.calibrated_on,
         mix_counted=mix,
         version=board.timing.version,
     )

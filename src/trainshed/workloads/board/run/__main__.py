@@ -1,0 +1,79 @@
+"""``python -m trainshed.workloads.board.run '{"board": "nrf5340dk"}'``: what runs inside the Job.
+
+The model lies in the working directory, the files go to the output directory. The last line and
+the exit code say how it ended (``run/outcome.py``).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+
+import trainshed_job
+from trainshed.workloads.board.run.outcome import Fault, Outcome, RunFailed
+from trainshed.workloads.board.run.pipeline import STAGES, evaluate
+from trainshed.workloads.board.spec import BoardSpec
+from trainshed.workloads.board.target.qemu import Emulator
+
+CACHE_VARIABLE = "TRAINSHED_BOARD_CACHE"
+
+
+def main(arguments: list[str]) -> int:
+    """Run the request in ``arguments``; return the exit code of its outcome."""
+    folder = trainshed_job.output_dir()
+    try:
+        result = _evaluate(_request(arguments), folder)
+        outcome = Outcome(None, "ok", "", result)
+    except RunFailed as error:
+        outcome = error.outcome
+    except Exception as error:
+        traceback.print_exc()
+        message = f"{type(error).__name__}: {error}"
+        outcome = Outcome(Fault.PLATFORM, "internal", message)
+    outcome.write(folder)
+    print(_last_line(outcome), flush=True)
+    return outcome.exit_code
+
+
+def _request(arguments: list[str]) -> BoardSpec:
+    try:
+        (text,) = arguments
+        return BoardSpec.from_params(json.loads(text))
+    except (TypeError, ValueError) as error:
+        raise RunFailed("invalid_request", f"The parameters are wrong: {error}") from error
+
+
+def _evaluate(request: BoardSpec, folder: Path) -> Mapping[str, float]:
+    cache = Path(os.environ[CACHE_VARIABLE]) if os.environ.get(CACHE_VARIABLE) else None
+    try:
+        model = Path(request.model).read_bytes()
+    except OSError as error:
+        raise RunFailed("invalid_request", f"There is no file {request.model}.") from error
+    calibration = Path(request.calibration) if request.calibration else None
+    result = evaluate(
+        request, model, folder, Emulator(cache),
+        calibration=calibration, cache=cache, progress=_tell,
+    )  # fmt: skip
+    trainshed_job.log(None, **result)
+    return result
+
+
+def _tell(stage: str, seconds: float) -> None:
+    print(f"{stage}: {seconds:.2f} s", flush=True)
+    done = STAGES.index(stage) + 1
+    trainshed_job.log(step=done, progress=done / len(STAGES), stage_seconds=seconds)
+
+
+def _last_line(outcome: Outcome) -> str:
+    if outcome.result is None:
+        return f"{outcome.code} ({outcome.fault} fault): {outcome.message}"
+    milliseconds = outcome.result["duration_avg_s"] * 1000
+    return f"done: {milliseconds:.2f} ms, {outcome.result['avg_energy_uJ']:.2f} µJ (estimated)"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
