@@ -156,3 +156,10 @@ def _shown(value: Value | int) -> str:
         return f"c{value}"
     quant = f" {value.scale:.6g} {value.zero}" if value.dtype in ("int8", "uint8") else ""
     return f"t{value.index}:{value.dtype}{list(value.shape)}{quant}"
+
+
+def numbers(g: Grower, shape: tuple[int, ...], dtype: str, scale: float, zero: int) -> int:
+    """A constant of random values."""
+    if dtype == "float32":
+        return g.constant(g.rng.normal(size=shape).astype(np.float32))
+    return g.constant(g.rng.integers(-128, 128, shape, np.int8), scale, zero)
