@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
-from tests.unit.board.random_graphs import ACTIVATIONS, MAX_ELEMENTS, Grower, Value
+from tests.unit.board.growing import ACTIVATIONS, MAX_ELEMENTS, Grower, Value
 
 
 @dataclass(frozen=True)
