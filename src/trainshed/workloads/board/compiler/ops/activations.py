@@ -5,6 +5,7 @@ Those of int8 are a table of all 256 results.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -113,8 +114,9 @@ def _sigmoid(function: Callable[[int], int], out_bits: int, zero: int) -> Table:
     """LOGISTIC or TANH; the output's scale is taken for granted, as the reference does."""
 
     def table(operator: Operator, source: Tensor, target: Tensor) -> list[int]:
-        by = multiplier(scale(source) * float(1 << _FRACTION))
-        radius = ((1 << _INTEGER_BITS) - 1) * (1 << _FRACTION) // (1 << by.shift)
+        real = scale(source) * float(1 << _FRACTION)
+        by = multiplier(real)
+        radius = ((1 << _INTEGER_BITS) - 1) * (1 << _FRACTION) // (1 << math.frexp(real)[1])
         made = []
         for stored in _stored(source):
             value = stored - zero_point(source)
