@@ -9,14 +9,14 @@ from pathlib import Path
 
 from tests.support.server import running
 
-from bench import containers, hooks, ingest, jobs, reads, rows, schedules
+from bench import boards, containers, hooks, ingest, jobs, reads, rows, schedules
 
 
 def main() -> int:
     """Print every row; exit 1 when a target is missed."""
     parser = argparse.ArgumentParser(prog="make bench")
     parser.add_argument("--quick", action="store_true", help="small sizes, to try the benches out")
-    parser.add_argument("--only", default="jobs,ingest,hooks,reads,schedules,containers")
+    parser.add_argument("--only", default="jobs,ingest,hooks,reads,schedules,containers,boards")
     args = parser.parse_args()
     scale = 1 if args.quick else 4
     venv = Path(sys.executable).parent.parent.with_name(".venv-bench")
@@ -53,6 +53,16 @@ def main() -> int:
             ) as server,
         ):
             found += schedules.rows(server)
+    if "boards" in wanted:
+        with (
+            tempfile.TemporaryDirectory(prefix="trainshed-bench-", dir=rows.PLACE) as folder,
+            running(
+                Path(folder) / "data",
+                TRAINSHED_BOARD_PLANS='[{"name": "free", "runs": 1000000}]',
+                TRAINSHED_RATE_LIMIT_PER_MINUTE="10000000",
+            ) as server,
+        ):
+            found += boards.rows(server, scale)
     if "containers" in wanted:
         found += containers.rows(20 * scale)
     for row in found:

@@ -29,6 +29,7 @@ from trainshed.domain import outbound
 from trainshed.domain.artifact import Artifact, ArtifactKind, BlobRef, FileRef
 from trainshed.domain.attempt import Attempt
 from trainshed.domain.people import Principal
+from trainshed.domain.pricing import BOARDS
 from trainshed.domain.resources import Pool
 from trainshed.domain.states import AttemptState
 from trainshed.http.app import create_app
@@ -39,6 +40,7 @@ from trainshed.ports.views import KeyView
 from trainshed.store.engine import open_store
 from trainshed.testing.fakes import FakeExecutor
 from trainshed.usecases import accounts, keys
+from trainshed.workloads.board.plan import BoardWorkload
 from trainshed.workloads.command.plan import CommandWorkload
 
 PASSWORD = "a long enough passphrase"
@@ -46,6 +48,7 @@ BASE = "http://127.0.0.1:8000"
 POOLS = (
     Pool("local-cpu", None, 0, 1_000_000),
     Pool("a100", "a100", 80 * 1024**3, 50_000_000, 1_000_000, 1_000_000),
+    BOARDS,
 )
 #: Nobody listens there.
 MAIL = Mail("127.0.0.1", 9, "shed@example.org")
@@ -207,7 +210,7 @@ def make_deps(folder: Path, policy: Policy | None = None) -> tuple[Deps, MovedCl
         secrets=FileSecrets(folder / "secrets"),
         bus=LoopBus(),
         executors={"process": executor},
-        workloads={"command": CommandWorkload()},
+        workloads={"command": CommandWorkload(), "board": BoardWorkload()},
         pools=POOLS,
         policy=policy or Policy(min_free_bytes=0, sign_up_open=True),
         runner_url="unix:/nowhere",

@@ -9,6 +9,7 @@ from tests.support.deps import PASSWORD
 #: A valid body for every route that takes one: a new route without an entry fails this module.
 NATIVE_BODIES: dict[str, Any] = {
     "POST /login": {"username": "nobody", "password": "wrong"},
+    "POST /boards/{name}/check": {"upload_id": "{upload_id}"},
     "POST /register": {"username": "x", "password": "y"},
     "POST /me/password": {"old_password": "no", "new_password": PASSWORD},
     "POST /accounts": {"name": "walked"},
@@ -63,3 +64,10 @@ MIDDLEMAN_NO_BODY = {
     "POST /webhooks/{webhook_id}/replay",
     "POST /webhooks/{webhook_id}/deliveries/{delivery_id}/replay",
 }  # fmt: skip
+#: This door ignores what it does not know, as its contract says.
+MIMAAS_BODIES: dict[str, Any] = {
+    "POST /login": {"username": "nobody", "password": "wrong"},
+    "POST /register": {"username": "x", "password": "y"},
+}
+#: These take a form.
+MIMAAS_FORMS = {"POST /api/validate", "POST /api/requests/", "POST /api/requests"}

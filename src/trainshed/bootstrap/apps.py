@@ -13,6 +13,7 @@ from trainshed import __version__
 from trainshed.bootstrap.settings import Settings
 from trainshed.bootstrap.wiring import Address, build, interpreter, prepare
 from trainshed.dialects.middleman.routes import door as middleman_door
+from trainshed.dialects.mimaas.routes import door as mimaas_door
 from trainshed.dialects.native.routes import door as native_door
 from trainshed.dialects.orchestrator.routes import door as orchestrator_door
 from trainshed.dialects.runner.routes import door as runner_door
@@ -27,6 +28,7 @@ def doors(engine: Engine, settings: Settings) -> list[Door]:
     return [
         native_door(),
         middleman_door(),
+        mimaas_door(),
         orchestrator_door(settings.orchestrator_backoff_s),
         runner_door(engine, interpreter()),
     ]

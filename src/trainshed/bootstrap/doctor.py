@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 from typing import NamedTuple
 
+from trainshed.bootstrap.boards import LocalBoards
 from trainshed.bootstrap.settings import Settings
 from trainshed.bootstrap.wiring import executors, store_only
 from trainshed.domain.resources import GIB
@@ -42,6 +43,7 @@ def machine(settings: Settings) -> list[Line]:
         _sandbox(),
         _network(),
         _containers(settings),
+        _boards(),
         _cgroups(),
         _disk(settings),
         *_offers(settings),
@@ -94,6 +96,14 @@ def _containers(settings: Settings) -> Line:
     if found is None:
         return Line("note", "containers", "none", "Install podman to run jobs that name an image.")
     return Line("ok", "containers", f"{found}: jobs may name an image")
+
+
+def _boards() -> Line:
+    wing = LocalBoards()
+    advice = wing.missing()
+    if advice:
+        return Line("note", "boards", "offline", advice)
+    return Line("ok", "boards", f"{len(wing.facts())}, emulated")
 
 
 def _cgroups() -> Line:

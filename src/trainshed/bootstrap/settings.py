@@ -25,7 +25,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from trainshed.domain.pricing import Package
+from trainshed.domain.pricing import BoardPlan, Package
 from trainshed.domain.resources import GIB, Pool
 
 
@@ -63,6 +63,31 @@ class PackageSetting(BaseModel):
     def package(self) -> Package:
         """Return the domain's Package."""
         return Package(self.id, self.name, self.credits, self.price_cents)
+
+
+class PlanSetting(BaseModel):
+    """What an account may run on boards; ``price_cents`` in hundredths of ``currency``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
+    runs: int = Field(ge=0, le=10**9)
+    price_cents: int = Field(default=0, ge=0, le=10**12)
+    currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$")
+    renewal_days: int = Field(default=30, ge=0, le=3660)
+
+    def plan(self) -> BoardPlan:
+        """Return the domain's BoardPlan."""
+        return BoardPlan(self.name, self.runs, self.price_cents, self.currency, self.renewal_days)
+
+
+def default_plans() -> list[PlanSetting]:
+    """The documented ``free``, and two that the operator gives."""
+    return [
+        PlanSetting(name="free", runs=10),
+        PlanSetting(name="pro", runs=200, price_cents=2_900),
+        PlanSetting(name="team", runs=1_000, price_cents=9_900),
+    ]
 
 
 def default_packages() -> list[PackageSetting]:
@@ -210,6 +235,12 @@ class Settings(BaseSettings):
     dropped, dead ones first, and counted in its `dropped`."""
     credit_packages: list[PackageSetting] = Field(default_factory=default_packages)
     """What `/billing/packages` lists; Trainshed itself sells nothing."""
+    board_plans: list[PlanSetting] = Field(default_factory=default_plans, min_length=1)
+    """What accounts may run on boards: `name`, `runs`, `price_cents`, `currency`, `renewal_days` (0
+    is never). The first is every new account's; whoever signs up may take one without a price."""
+    board_emulators: int | None = Field(default=None, ge=1)
+    """How many jobs may run on one board at once, as its availability tells; default as many as the
+    machine holds."""
     local_credits: int = Field(default=10_000, ge=0)
     """Credits the built-in account `local` is granted once, as a visible entry: open mode spends
     them."""

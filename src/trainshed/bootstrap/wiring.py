@@ -12,8 +12,10 @@ from pathlib import Path
 from trainshed.blobs.local import LocalBlobs
 from trainshed.blobs.roots import GrantedRoots
 from trainshed.bootstrap import registry
+from trainshed.bootstrap.boards import LocalBoards
 from trainshed.bootstrap.bus import LoopBus
 from trainshed.bootstrap.clock import SystemClock, SystemIds
+from trainshed.bootstrap.inspector import Inspector
 from trainshed.bootstrap.secrets import FileSecrets
 from trainshed.bootstrap.settings import Settings
 from trainshed.channels.outbound import GuardedHttp
@@ -22,6 +24,7 @@ from trainshed.dialects.orchestrator.events import OrchestratorWords
 from trainshed.domain import outbound
 from trainshed.domain.image import check_registry
 from trainshed.domain.lease import LeaseTerms
+from trainshed.domain.pricing import BOARDS, BoardPlan
 from trainshed.domain.resources import Pool
 from trainshed.ports.channel import Channel, Mail, Surroundings
 from trainshed.ports.deps import Deps, Environments, Policy
@@ -126,6 +129,8 @@ def policy(settings: Settings, listen: list[Address], gpus: bool) -> Policy:
         low_ucredits=settings.low_credits * 1_000_000,
         max_backlog=settings.delivery_backlog,
         packages=tuple(p.package() for p in settings.credit_packages),
+        board_plans=plans(settings),
+        board_emulators=settings.board_emulators,
         local_grant_ucredits=settings.local_credits * 1_000_000,
         max_workers=settings.max_workers,
         images=images(settings),
@@ -182,12 +187,26 @@ def pools(settings: Settings) -> list[Pool]:
     """Return the priced pools.
 
     Raises:
-        BadSetting: two have one name, or ``local-cpu`` is missing.
+        BadSetting: two have one name, ``local-cpu`` is missing, or ``boards`` is there.
     """
     names = [p.name for p in settings.pools]
-    if len(set(names)) < len(names) or "local-cpu" not in names:
-        raise BadSetting("pools must have different names, and one must be 'local-cpu'.")
-    return [p.pool() for p in settings.pools]
+    if len({*names, BOARDS.name}) <= len(names) or "local-cpu" not in names:
+        raise BadSetting(
+            "pools must have different names, one must be 'local-cpu', none may be 'boards'."
+        )
+    return [*(p.pool() for p in settings.pools), BOARDS]
+
+
+def plans(settings: Settings) -> tuple[BoardPlan, ...]:
+    """Return the board plans.
+
+    Raises:
+        BadSetting: two have one name, or the first one has a price.
+    """
+    found = tuple(p.plan() for p in settings.board_plans)
+    if len({p.name for p in found}) < len(found) or found[0].price_cents:
+        raise BadSetting("board_plans must have different names, and the first must cost nothing.")
+    return found
 
 
 def roots(settings: Settings) -> GrantedRoots:
@@ -260,6 +279,8 @@ def build(settings: Settings, listen: list[Address], public_url: str) -> Engine:
         public_url=public_url,
         channels=channels(settings, listen, public_url),
         words={"middleman": MiddlemanWords(), "orchestrator": OrchestratorWords()},
+        boards=LocalBoards(),
+        model_check=Inspector(str(data)),
     )
     return Engine(deps, Leases(decided.lease), Seat(deps.ids.token(16)))
 

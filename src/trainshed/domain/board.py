@@ -10,6 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from trainshed.domain.resources import GIB, Resources
+
+#: What one run takes of a machine: a compiler, an emulator and the reference, one after the other.
+RUN_RESOURCES = Resources(1000, GIB)
+
 
 class Source(StrEnum):
     """Where a figure comes from. ``emulated``: exact on an emulated core (instructions, bytes)."""

@@ -111,6 +111,10 @@ class Jobs(Protocol):
         accounts).
         """
 
+    def on_boards(self, limit: int) -> list[tuple[Job, bool]]:
+        """The Jobs of the pool ``boards`` that have not ended, over all accounts, and whether each
+        has a live Attempt; oldest first."""
+
     def built_on_others(self, account_ids: Sequence[str]) -> list[Job]:
         """Jobs of these accounts that have not ended and use an artifact, or retry a Job."""
 

@@ -62,13 +62,34 @@ RULES: tuple[tuple[str, str], ...] = (
         " (SELECT key_id, MAX(seq) AS seq FROM hold_moves WHERE key_id IS NOT NULL"
         "  GROUP BY key_id) AS newest ON newest.seq = m.seq JOIN"
         " (SELECT j.key_id, SUM(CASE WHEN h.state = 'open' THEN h.amount ELSE h.captured END)"
-        "  AS used FROM holds AS h JOIN jobs AS j ON j.id = h.job_id GROUP BY j.key_id) AS u"
+        "  AS used FROM holds AS h JOIN jobs AS j ON j.id = h.job_id WHERE h.unit = 'credit'"
+        "  GROUP BY j.key_id) AS u"
         " ON u.key_id = m.key_id WHERE m.key_used_after <> u.used",
     ),
     (
         "holds: {0} captured {1} of {2}",
         "SELECT id, captured, amount FROM holds WHERE captured > amount OR captured < 0"
         " OR (state <> 'captured' AND captured <> 0)",
+    ),
+    (
+        "holds: {0} is in {1}, but its job is priced by the pool {2}",
+        "SELECT h.id, h.unit, j.pool FROM holds AS h JOIN jobs AS j ON j.id = h.job_id"
+        " WHERE (h.unit = 'board_run') <> (j.pool = 'boards')",
+    ),
+    (
+        "holds: {0} captured {1} of {2} runs' millionths: a run is taken whole or not at all",
+        "SELECT id, captured, amount FROM holds WHERE unit = 'board_run'"
+        " AND (amount NOT IN (0, 1000000) OR captured NOT IN (0, amount))",
+    ),
+    (
+        "holds: job {0} took {1} millionths of a run",
+        "SELECT job_id, SUM(captured) FROM holds WHERE unit = 'board_run'"
+        " GROUP BY job_id HAVING SUM(captured) NOT IN (0, 1000000)",
+    ),
+    (
+        "numbers: {0} {1} {2} is no whole number",
+        "SELECT dialect, kind, public_id FROM public_ids WHERE dialect = 'mimaas'"
+        " AND (ltrim(public_id, '0123456789') <> '' OR substr(public_id, 1, 1) IN ('', '0'))",
     ),
     (
         "holds: {0} is {1} but ended_at is {2}",

@@ -85,8 +85,8 @@ def check_name(name: str, field: str = "username") -> str:
 
 
 def bootstrap_admin(deps: Deps, password: str) -> FirstStart:
-    """Make account and user ``admin`` with the first grant, and the built-in account ``local``, each
-    with its plan's runs.
+    """Make account and user ``admin`` with the first grant, and the built-in account ``local``,
+    both with their plan's runs.
 
     Calling it again changes nothing.
     """
@@ -132,8 +132,9 @@ def create_account(
     def apply(tx: Tx) -> Account:
         _free_name(tx, name)
         tx.people.insert_account(made)
+        begun = begin_plan(tx, deps.policy, made.id, txn, now)
         audit.line(tx, principal, made.id, "account.create", made.id, now, name=name)
-        return begin_plan(tx, deps.policy, made.id, txn, now)
+        return begun
 
     return AccountView(deps.store.write(apply), 0)
 

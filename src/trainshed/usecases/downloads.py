@@ -47,7 +47,16 @@ class Content:
 
 
 def create(deps: Deps, principal: Principal, job_id: str, path: str | None) -> Link:
-    """Make a link to a Job's file, folder, or (None) everything.
+    """Make a link to a Job's file, folder, or (None) everything. Raises as ``content_of``."""
+    content = content_of(deps, principal, job_id, path)
+    ends = expiry(deps)
+    ticket = Ticket("GET", principal.account_id, job_id, int(ends.timestamp()), None, path)
+    size = None if content.zipped else content.file.blob.size_bytes
+    return Link(sign(deps, ticket), ends, content.filename, size)
+
+
+def content_of(deps: Deps, principal: Principal, job_id: str, path: str | None) -> Content:
+    """Return a Job's file, folder, or (None) everything.
 
     Raises:
         NotFound: no such Job or path; lists what there is. InvalidInput: a bad path.
@@ -57,11 +66,7 @@ def create(deps: Deps, principal: Principal, job_id: str, path: str | None) -> L
         owned(tx, principal, job_id)
         return tx.files.artifacts(job_id)
 
-    content = _pick(job_id, principal.account_id, deps.store.read(load), path)
-    ends = expiry(deps)
-    ticket = Ticket("GET", principal.account_id, job_id, int(ends.timestamp()), None, path)
-    size = None if content.zipped else content.file.blob.size_bytes
-    return Link(sign(deps, ticket), ends, content.filename, size)
+    return _pick(job_id, principal.account_id, deps.store.read(load), path)
 
 
 def open_link(deps: Deps, token: str) -> Content:

@@ -36,6 +36,7 @@ NOT = {
     ("native", "POST /jobs/plan"): LOOKS,
     ("native", "POST /schedules/preview"): LOOKS,
     ("native", "POST /downloads"): LOOKS,
+    ("native", "POST /boards/{name}/check"): LOOKS,
     ("native", "POST /uploads"): FILES,
     ("native", "DELETE /uploads/{upload_id}"): FILES,
     ("native", "POST /jobs"): EVENTS,

@@ -11,9 +11,12 @@ from typing import Any
 import httpx2
 import pytest
 from tests.support.deps import PASSWORD, Person, World, world
+from tests.support.mimaas import Client, StandInBoards, StandInCheck
 from tests.support.walked import (
     MIDDLEMAN_BODIES,
     MIDDLEMAN_NO_BODY,
+    MIMAAS_BODIES,
+    MIMAAS_FORMS,
     NATIVE_BODIES,
     NATIVE_NO_BODY,
 )
@@ -21,13 +24,14 @@ from tests.support.walked import (
 from trainshed.dialects import middleman, native
 from trainshed.dialects.middleman import routes_hooks
 from trainshed.dialects.middleman.translate import public_id
+from trainshed.dialects.mimaas.routes import door as mimaas_door
 from trainshed.dialects.orchestrator.routes import door as orchestrator_door
 from trainshed.domain.people import Right
 from trainshed.http.guards import PUBLIC_ROUTES, Door, Guard, Kind, Route
 from trainshed.ports.deps import Policy
 
-DOORS = [native.door(), middleman.door()]
-V1, MIDDLEMAN = (d.prefix for d in DOORS)
+DOORS = [native.door(), middleman.door(), mimaas_door()]
+V1, MIDDLEMAN, MIMAAS = (d.prefix for d in DOORS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,11 +59,14 @@ class Entry:
         return f"{self.method} {self.path}"
 
 
+#: Members of bodies that name an object.
+IDS_IN = ("job_id", "upload_id")
 ROUTES = [Entry(d, r) for d in DOORS for r in d.routes]
 IDS = [r.name for r in ROUTES]
 KEYED = [r for r in ROUTES if r.guard.kind is not Kind.PUBLIC]
 KEYED_IDS = [r.name for r in KEYED]
-WITH_ID = [r for r in KEYED if "{" in r.path]
+#: Boards are everybody's; all else that a path names is an account's.
+WITH_ID = [r for r in KEYED if "{" in r.path.replace("{name}", "")]
 WITH_ID_IDS = [r.name for r in WITH_ID]
 
 
@@ -68,9 +75,11 @@ def below(prefix: str, bodies: dict[str, Any]) -> dict[str, Any]:
     return {name.replace(" ", f" {prefix}"): body for name, body in bodies.items()}
 
 
-BODIES = {**below(V1, NATIVE_BODIES), **below(MIDDLEMAN, MIDDLEMAN_BODIES)}
+STRICT = {**below(V1, NATIVE_BODIES), **below(MIDDLEMAN, MIDDLEMAN_BODIES)}
+BODIES = {**STRICT, **below(MIMAAS, MIMAAS_BODIES)}
 NO_BODY = {
-    *below(V1, dict.fromkeys(NATIVE_NO_BODY)), *below(MIDDLEMAN, dict.fromkeys(MIDDLEMAN_NO_BODY))
+    *below(V1, dict.fromkeys(NATIVE_NO_BODY)), *below(MIDDLEMAN, dict.fromkeys(MIDDLEMAN_NO_BODY)),
+    *below(MIMAAS, dict.fromkeys(MIMAAS_FORMS)),
 }  # fmt: skip
 
 
@@ -83,6 +92,10 @@ def refusal(entry: Entry, answer: httpx2.Response) -> dict[str, Any]:
         details = dict(body["error"]["details"])
         assert details.pop("request_id")
         return {"code": body["error"]["code"], "detail": body["detail"], **details}
+    if entry.door.prefix == MIMAAS:
+        assert answer.headers["content-type"] == "application/json"
+        assert set(body) <= {"message", "code", "errors"}
+        return dict(body)
     assert answer.headers["content-type"] == "application/problem+json"
     assert body.pop("request_id")
     return body
@@ -98,9 +111,11 @@ class Walk:
     job_token: str
     ids: dict[str, str]
     middleman_ids: dict[str, str]
+    mimaas_ids: dict[str, str]
 
     def ids_of(self, route: Entry) -> dict[str, str]:
-        return self.middleman_ids if route.door.prefix == MIDDLEMAN else self.ids
+        others = {MIDDLEMAN: self.middleman_ids, MIMAAS: self.mimaas_ids}
+        return others.get(route.door.prefix, self.ids)
 
     def call(self, route: Entry, headers: dict[str, str], **ids: str) -> httpx2.Response:
         name, path = route.name, route.path
@@ -109,7 +124,7 @@ class Walk:
             path = path.replace("{" + key + "}", value)
         body = BODIES.get(name)
         if body is not None:
-            body = {k: filled["job_id"] if v == "{job_id}" else v for k, v in body.items()}
+            body = {k: str(v).format(**filled) if k in IDS_IN else v for k, v in body.items()}
         return self.world.client.request(route.method, path, json=body, headers=headers)
 
 
@@ -122,7 +137,11 @@ def walk() -> Iterator[Walk]:
 
 def walking() -> Iterator[Walk]:
     policy = Policy(min_free_bytes=0, sign_up_open=True, cpu_fallback=True)
-    with tempfile.TemporaryDirectory() as folder, world(Path(folder), policy, doors=DOORS) as w:
+    wings = {"boards": StandInBoards(), "model_check": StandInCheck()}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        world(Path(folder), policy, doors=DOORS, deps=wings) as w,
+    ):
         owner, stranger = w.person("owner"), w.person("stranger")
         home = owner.principal.account_id
         w.credits(owner)
@@ -142,6 +161,7 @@ def walking() -> Iterator[Walk]:
         assert theirs.status_code == 201, theirs.text
         key = w.key(owner.principal, prefix="mdlm_").key
         hook_there, told_there = w.webhook(owner, MIDDLEMAN)
+        asked = Client(w, owner.key, MIMAAS).send()
         yield Walk(
             w, owner, stranger,
             w.person("member", "member", home), w.person("viewer", "viewer", home),
@@ -159,6 +179,7 @@ def walking() -> Iterator[Walk]:
                 "channel_id": w.channel(owner),
                 "token": "nothing",
                 "registry": "ghcr.io",
+                "name": "nrf5340dk",
             },
             {
                 "job_id": theirs.json()["id"],
@@ -166,6 +187,7 @@ def walking() -> Iterator[Walk]:
                 "webhook_id": hook_there,
                 "delivery_id": told_there,
             },
+            {"request_id": str(asked["id"]), "kind": "model", "name": "nrf5340dk"},
         )  # fmt: skip
 
 
@@ -184,7 +206,7 @@ def snapshot(walk: Walk) -> Any:
     get, headers = walk.world.client.get, walk.owner.headers
     paths = ["/v1/jobs", "/v1/users", "/v1/uploads", "/v1/me", "/v1/credits/entries", "/v1/keys"]
     paths += ["/v1/registries", "/v1/webhooks", "/v1/channels", "/v1/schedules"]
-    paths.append(f"{MIDDLEMAN}/jobs")
+    paths += [f"{MIDDLEMAN}/jobs", f"{MIMAAS}/api/requests/"]
     answers = [get(p, headers=headers).json() for p in paths]
     for one in answers[5]["items"]:
         one.pop("last_used_at")
@@ -311,6 +333,9 @@ def test_indirect_ids_of_another_account_are_404(walk: Walk) -> None:
         }
         for path in ("/v1/jobs", "/v1/jobs/plan"):
             assert w.client.post(path, json=job, headers=headers).status_code == 404
+    body = {"upload_id": walk.ids["upload_id"]}
+    path = "/v1/boards/nrf5340dk/check"
+    assert w.client.post(path, json=body, headers=headers).status_code == 404
     body = {"job_id": walk.ids["job_id"]}
     assert w.client.post("/v1/downloads", json=body, headers=headers).status_code == 404
     hook = {"name": "spy", "url": "http://127.0.0.1:9/", "events": ["*"]}
@@ -335,7 +360,7 @@ def test_indirect_ids_of_another_account_are_404(walk: Walk) -> None:
     assert w.client.post("/v1/users", json=user, headers=headers).status_code == 403
 
 
-@pytest.mark.parametrize("name", sorted(BODIES))
+@pytest.mark.parametrize("name", sorted(STRICT))
 @pytest.mark.parametrize(
     "extra", ["owner_id", "account", "state", "balance", "operator_", "_id", "__class__"]
 )

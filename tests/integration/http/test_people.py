@@ -124,7 +124,9 @@ def test_register_makes_a_poor_tenant_of_its_own(w: World) -> None:
     assert made.json()["user"]["operator"] is False
     headers = {"Authorization": f"Bearer {made.json()['token']}"}
     credits = w.client.get("/v1/credits", headers=headers).json()["balances"]
-    assert all(b["balance_ucredits"] == 0 for b in credits)
+    assert {b["unit"]: b["balance_ucredits"] for b in credits} == {
+        "credit": 0, "board_run": 10_000_000
+    }  # fmt: skip
     answer = w.client.post("/v1/jobs", json={"command": ["true"]}, headers=headers)
     assert answer.status_code == 402
     assert w.client.post("/v1/register", json=body).status_code == 409
@@ -278,7 +280,8 @@ def test_grants_are_visible_and_bounded(w: World) -> None:
     made = w.client.post(path, json=body, headers=w.admin.headers)
     assert made.status_code == 201
     assert made.json()["balance_ucredits"] == 7
-    (entry,) = w.client.get("/v1/credits/entries", headers=one.headers).json()["items"]
+    entry, plan = w.client.get("/v1/credits/entries", headers=one.headers).json()["items"]
+    assert (plan["unit"], plan["memo"], plan["kind"]) == ("board_run", "Plan free", "grant")
     assert (entry["kind"], entry["memo"], entry["balance_after_ucredits"]) == (
         "grant",
         "welcome",

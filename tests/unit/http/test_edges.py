@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
 from trainshed.bootstrap.secrets import FileSecrets
-from trainshed.dialects.native.routes_files import _range
 from trainshed.dialects.native.translate import to_series, whole
 from trainshed.domain.errors import InvalidInput
 from trainshed.http import guards, paging
 from trainshed.http.errors import RangeNotSatisfiable
+from trainshed.http.files import _range
 from trainshed.http.guards import Door, Route, check_doors
 from trainshed.http.proxy import networks, origin_of
 from trainshed.http.shell import hostname

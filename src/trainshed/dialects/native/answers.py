@@ -237,6 +237,7 @@ class Receipt(BaseModel):
     captured_ucredits: int
     released_ucredits: int
     refunded_ucredits: int
+    unit: str
 
 
 class UploadTicket(BaseModel):
@@ -300,6 +301,8 @@ class Pool(BaseModel):
     gpu_type: str | None
     vram_bytes: int
     price_ucredits: int
+    unit: str
+    price_per_job_ucredits: int
 
 
 class Offers(BaseModel):

@@ -36,6 +36,8 @@ class Account(BaseModel):
     weight: float
     quota_bytes: int | None
     used_bytes: int
+    plan: str
+    renews_at: datetime | None
 
 
 class Login(BaseModel):

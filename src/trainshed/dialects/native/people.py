@@ -41,6 +41,8 @@ def to_account(view: AccountView) -> answers.Account:
         weight=one.weight,
         quota_bytes=one.quota_bytes,
         used_bytes=view.used_bytes,
+        plan=one.plan,
+        renews_at=one.renews_at,
     )
 
 

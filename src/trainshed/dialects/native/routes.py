@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trainshed.dialects.native import (
+    routes_boards,
     routes_files,
     routes_hooks,
     routes_jobs,
@@ -23,6 +24,7 @@ def door() -> Door:
         *routes_people.ROUTES,
         *routes_jobs.ROUTES,
         *routes_schedules.ROUTES,
+        *routes_boards.ROUTES,
         *routes_streams.ROUTES,
         *routes_files.ROUTES,
         *routes_registries.ROUTES,

@@ -101,7 +101,7 @@ def update_account(
     """Change an account."""
     changed = accounts.update_account(
         call.deps, call.principal, account_id, body.name, body.disabled, body.quota_bytes,
-        body.weight,
+        body.weight, body.plan,
     )  # fmt: skip
     return people.to_account(changed)
 

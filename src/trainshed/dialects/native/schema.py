@@ -74,6 +74,7 @@ class AccountPatch(Body):
     disabled: bool | None = None
     quota_bytes: Amount | None = None
     weight: float | None = Field(default=None, ge=0.001, le=1000)
+    plan: Annotated[str, Field(min_length=1, max_length=64)] | None = None
 
 
 class GrantBody(Body):
@@ -146,7 +147,7 @@ class RetryBody(Body):
 
 
 class JobBody(Body):
-    """The JobSpec; only ``command`` is required."""
+    """The JobSpec; only ``command`` is required, and only of workloads that run the user's."""
 
     name: Text | None = None
     workload: Annotated[str, Field(min_length=1, max_length=64)] = "command"
@@ -154,7 +155,7 @@ class JobBody(Body):
     command: (
         Annotated[str, Field(min_length=1, max_length=131_072)]
         | Annotated[list[Argument], Field(min_length=1, max_length=1024)]
-    )
+    ) = Field(default_factory=list)
     inputs: list[InputBody] = Field(default_factory=list, max_length=1000)
     env: dict[
         Annotated[str, Field(min_length=1, max_length=128)],
@@ -171,6 +172,13 @@ class JobBody(Body):
     ] = Field(default_factory=dict, max_length=64)
     grace_s: float = Field(default=10, ge=0, le=600)
     checkpoint_every_epochs: int | None = Field(default=None, ge=1, le=1_000_000)
+
+
+class CheckBody(Body):
+    """A model to be checked."""
+
+    upload_id: Annotated[str, Field(max_length=64)]
+    quantize: bool = False
 
 
 class PriorityBody(Body):

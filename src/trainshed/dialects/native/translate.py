@@ -378,6 +378,8 @@ def to_pool(pool: Pool) -> answers.Pool:
         gpu_type=pool.gpu_type,
         vram_bytes=pool.vram_bytes,
         price_ucredits=pool.price_ucredits,
+        unit=pool.unit.value,
+        price_per_job_ucredits=pool.per_job,
     )
 
 

@@ -32,6 +32,10 @@ _INSERT_ENV = sql.insert(job_envs)
 _INSERT_LABEL = sql.insert(job_labels)
 _SAVE = sql.update(jobs, JOB_MUTABLE, "WHERE id = ?")
 _BY_ID = "WHERE id IN"
+_ON_BOARDS = sql.select(
+    jobs, "WHERE outcome IS NULL AND pool = 'boards' ORDER BY created_at, id LIMIT ?"
+)
+_LIVE = [c.name for c in jobs.columns].index("live")
 _UNFINISHED = tuple(s.value for s in JobState if s not in TERMINAL_JOB)
 
 
@@ -146,6 +150,11 @@ class SqlJobs:
         source, order, values = self._walk(where, state, after)
         query = ("SELECT j.created_at, j.id FROM", source, "ORDER BY", order, "LIMIT ?")
         return [(r[0], r[1]) for r in self._link.all(" ".join(query), (*values, limit))]
+
+    def on_boards(self, limit: int) -> list[tuple[Job, bool]]:
+        """Those that have not ended, and whether each has a live Attempt, oldest first."""
+        rows = self._link.all(_ON_BOARDS, (limit,))
+        return [(job_from(row), bool(row[_LIVE])) for row in rows]
 
     def _count(self, where: JobFilter, state: str | None) -> int:
         source, _, values = self._walk(where, state, None)

@@ -75,6 +75,7 @@ _partial(
     "ix_jobs_all", "deleted_at IS NULL",
     *_PAGED, jobs.c.dialect, jobs.c.workload, jobs.c.pool, jobs.c.name,
 )  # fmt: skip
+_partial("ix_jobs_boards", "outcome IS NULL AND pool = 'boards'", *_PAGED)
 
 job_envs = Table("job_envs", metadata, text("job_id", key=True, to="jobs.id"), blob("sealed"))
 

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import json
 
+from trainshed.domain.board import RUN_RESOURCES
 from trainshed.domain.errors import InvalidInput
 from trainshed.domain.job import JobSpec, Network
 from trainshed.domain.pricing import BOARDS
-from trainshed.domain.resources import GIB, Resources
 from trainshed.ports.workload import Plan
+from trainshed.workloads.board.facts import boards
 from trainshed.workloads.board.spec import BoardSpec
 
-#: What one run may take: a compiler, an emulator and the reference, one after the other.
-RESOURCES = Resources(1000, GIB)
 MAX_RUNTIME_S = 900
 GRACE_S = 2.0
 CACHE = "board"
@@ -37,6 +36,11 @@ class BoardWorkload:
             wanted = BoardSpec.from_params(spec.params)
         except (TypeError, ValueError) as error:
             raise InvalidInput(str(error), field="params") from error
+        if wanted.board not in boards():
+            raise InvalidInput(
+                f"There is no board {wanted.board[:64]!r}; there is: {', '.join(boards())}.",
+                field="params.board",
+            )
         text = json.dumps(wanted.to_params(), sort_keys=True)
         # -P: the working directory, where a user's files lie, is no place to import from.
         command = ("python", "-P", "-m", "trainshed.workloads.board.run", text)
@@ -48,7 +52,7 @@ class BoardWorkload:
             params=wanted.to_params(),
             command=command,
             inputs=spec.inputs,
-            resources=RESOURCES,
+            resources=RUN_RESOURCES,
             max_runtime_s=min(spec.max_runtime_s, MAX_RUNTIME_S),
             priority=spec.priority,
             network=Network.NONE,

@@ -47,6 +47,8 @@ class Account(Model):
     weight: float = 1.0
     quota_bytes: int | None = None
     used_bytes: int | None = None
+    plan: str = ""
+    renews_at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,6 +255,7 @@ class Receipt(Model):
     captured_ucredits: int = 0
     released_ucredits: int = 0
     refunded_ucredits: int = 0
+    unit: str = "credit"
 
 
 @dataclass(frozen=True, kw_only=True)

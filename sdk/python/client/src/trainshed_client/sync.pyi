@@ -38,6 +38,7 @@ from trainshed_client.models import (
     Upload,
     User,
 )
+from trainshed_client.models_boards import Board, ModelCheck
 from trainshed_client.models_hooks import ChannelInfo, Delivery, EventKind, Replayed, WebhookInfo
 from trainshed_client.models_offers import Offer, Offers
 
@@ -146,6 +147,21 @@ class BlockingSchedules:
         paused: bool | None = None,
     ) -> Schedule: ...
 
+class BlockingBoards:
+    def check(self, name: str, upload_id: str, *, quantize: bool = False) -> ModelCheck: ...
+    def get(self, name: str) -> Board: ...
+    def list(self, *, limit: int | None = None) -> Iterator[Board]: ...
+    def run(
+        self,
+        name: str,
+        upload_id: str,
+        *,
+        quantize: bool = False,
+        calibration_id: str | None = None,
+        job_name: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Job: ...
+
 class BlockingUploads:
     def delete(self, upload_id: str) -> None: ...
     def get(self, upload_id: str) -> Upload: ...
@@ -228,6 +244,7 @@ class BlockingAccounts:
         disabled: bool | None = None,
         quota_bytes: int | None = None,
         weight: float | None = None,
+        plan: str | None = None,
     ) -> Account: ...
 
 class BlockingCredits:
@@ -306,6 +323,7 @@ class Client:
     url: str
     jobs: BlockingJobs
     schedules: BlockingSchedules
+    boards: BlockingBoards
     uploads: BlockingUploads
     downloads: BlockingDownloads
     keys: BlockingKeys

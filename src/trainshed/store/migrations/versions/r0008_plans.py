@@ -1,4 +1,4 @@
-"""What accounts may run on boards, and what people are called."""
+"""What accounts may run on boards, what runs there now, and what people are called."""
 
 from __future__ import annotations
 
@@ -21,3 +21,7 @@ def upgrade() -> None:
     op.create_index("ix_accounts_renews", "accounts", ["renews_at"])
     for name in ("email", "first_name", "surname"):
         op.add_column("users", sa.Column(name, TEXT, nullable=False, server_default=""))
+    op.execute(
+        "CREATE INDEX ix_jobs_boards ON jobs (created_at, id)"
+        " WHERE outcome IS NULL AND pool = 'boards'"
+    )

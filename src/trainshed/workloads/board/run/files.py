@@ -90,8 +90,19 @@ def _report(run: Run, result: Mapping[str, float]) -> dict[str, Any]:
             "layers": len(run.program.layers),
             "macs": sum(layer.macs for layer in run.program.layers),
         },
-        "quantization": dict(run.quantized.report) if run.quantized else None,
+        "quantization": _quantization(run),
     }  # fmt: skip
+
+
+def _quantization(run: Run) -> dict[str, Any] | None:
+    if run.quantized is None:
+        return None
+    return {
+        "accuracy": asdict(run.quantized.accuracy),
+        "warnings": list(run.quantized.warnings),
+        "sha256": hashlib.sha256(run.quantized.model).hexdigest(),
+        "bytes": len(run.quantized.model),
+    }
 
 
 def _zip(sources: Mapping[str, bytes]) -> bytes:

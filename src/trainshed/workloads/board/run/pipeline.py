@@ -22,10 +22,15 @@ from trainshed.workloads.board.model.flatbuffer import BadModel
 from trainshed.workloads.board.model.graph import Graph
 from trainshed.workloads.board.model.reader import read
 from trainshed.workloads.board.oracle import ReferenceFailed
+from trainshed.workloads.board.quantize import (
+    MAX_CALIBRATION_BYTES,
+    Quantized,
+    QuantizeFailed,
+    quantize,
+)
 from trainshed.workloads.board.run.compare import compare, random_inputs
 from trainshed.workloads.board.run.files import write_files
 from trainshed.workloads.board.run.outcome import RunFailed
-from trainshed.workloads.board.run.quantized import quantize
 from trainshed.workloads.board.run.record import Run
 from trainshed.workloads.board.spec import BoardSpec
 from trainshed.workloads.board.target.protocol import Target, TargetFailed
@@ -34,6 +39,8 @@ from trainshed.workloads.board.timing.shape import shape_digest
 
 #: How many random inputs the result is compared on.
 N_SETS = 3
+#: How many findings of the check a message shows.
+SHOWN = 3
 STAGES = ("read", "quantize", "check", "compile", "build", "run", "compare", "estimate", "report")
 
 Progress = Callable[[str, float], None]
@@ -70,7 +77,7 @@ def _run(
     quantized = None
     if request.quantize:
         with _stage(progress, "quantize"):
-            quantized = quantize(model, calibration, request.seed)
+            quantized = _quantize(model, calibration, request.seed)
             graph = read(quantized.model)
     ran = quantized.model if quantized else model
     with _stage(progress, "check"):
@@ -94,12 +101,26 @@ def _run(
     )  # fmt: skip
 
 
+def _quantize(model: bytes, calibration: Path | None, seed: int) -> Quantized:
+    if calibration is None:
+        return quantize(model, None, seed)
+    try:
+        size = calibration.stat().st_size
+        if size > MAX_CALIBRATION_BYTES:
+            raise RunFailed("invalid_request", f"The calibration set has {size} bytes.")
+        return quantize(model, calibration.read_bytes(), seed)
+    except OSError as error:
+        raise RunFailed("invalid_request", f"There is no file {calibration}.") from error
+
+
 def _check(graph: Graph, board: Board) -> None:
     errors = check(graph, board).errors
     if errors:
         large = all(finding.code.endswith("_too_large") for finding in errors)
         code = "too_large" if large else "unsupported"
-        raise RunFailed(code, " ".join(finding.message for finding in errors))
+        shown = [finding.message for finding in errors[:SHOWN]]
+        more = f"And {len(errors) - SHOWN} more." if len(errors) > SHOWN else ""
+        raise RunFailed(code, " ".join((*shown, more)).rstrip())
 
 
 @contextmanager
@@ -116,6 +137,8 @@ def _told() -> Iterator[None]:
         yield
     except BadModel as error:
         raise RunFailed("invalid_model", str(error)) from error
+    except QuantizeFailed as error:
+        raise RunFailed("quantization_failed", str(error)) from error
     except Unsupported as error:
         raise RunFailed("unsupported", f"Operator {error.operator}: {error}") from error
     except TooLarge as error:

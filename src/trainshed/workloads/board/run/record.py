@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from trainshed.domain.board import Board
 from trainshed.workloads.board.compiler.program import Program
 from trainshed.workloads.board.model.graph import Graph
+from trainshed.workloads.board.quantize import Quantized
 from trainshed.workloads.board.run.compare import Comparison
-from trainshed.workloads.board.run.quantized import Quantized
 from trainshed.workloads.board.spec import BoardSpec
 from trainshed.workloads.board.target.protocol import Execution, Firmware
 from trainshed.workloads.board.timing.estimate import Timed

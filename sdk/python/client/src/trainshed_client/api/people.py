@@ -81,13 +81,15 @@ class Accounts(Group):
         disabled: bool | None = None,
         quota_bytes: int | None = None,
         weight: float | None = None,
+        plan: str | None = None,
     ) -> Account:
-        """Change what is given."""
+        """Change what is given; the runs of another board plan are there at once."""
         values = {
             "name": name,
             "disabled": disabled,
             "quota_bytes": quota_bytes,
             "weight": weight,
+            "plan": plan,
         }
         body = {k: v for k, v in values.items() if v is not None}
         path = f"/v1/accounts/{part(account_id)}"

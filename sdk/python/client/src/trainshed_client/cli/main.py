@@ -25,6 +25,7 @@ COMMANDS: Commands = {
     "run": (f"{_HERE}.run:run", "Upload this folder, run a command, stream its logs.", "Work"),
     "jobs": (f"{_HERE}.jobs:jobs", "Look at jobs and steer them.", "Work"),
     "schedules": (f"{_HERE}.schedules:schedules", "Run jobs at set times.", "Work"),
+    "boards": (f"{_HERE}.boards:boards", "Run models on microcontroller boards.", "Work"),
     "uploads": (f"{_HERE}.uploads:uploads", "Send files and list them.", "Work"),
     "offers": (f"{_HERE}.people:offers", "Show what is for hire.", "Work"),
     "webhooks": (f"{_HERE}.webhooks:webhooks", "Send events to your own server.", "Account"),

@@ -239,6 +239,7 @@ def create_account(name: str, as_json: bool, **given: Any) -> None:
 @click.option("--name")
 @click.option("--quota-bytes", type=click.IntRange(0))
 @click.option("--weight", type=float)
+@click.option("--plan", help="Its board plan; the runs are there at once.")
 @click.option("--disable/--enable", "disabled", default=None)
 @json_option
 def update_account(account: str, as_json: bool, **given: Any) -> None:
@@ -251,7 +252,9 @@ def update_account(account: str, as_json: bool, **given: Any) -> None:
 @accounts.command("grant")
 @click.argument("account")
 @click.argument("amount", type=Credits())
-@click.option("--unit", default="credit", show_default=True)
+@click.option(
+    "--unit", type=click.Choice(["credit", "board_run"]), default="credit", show_default=True
+)
 @click.option("--memo", help="Why; stands in the ledger.")
 @json_option
 def grant(account: str, amount: int, unit: str, memo: str | None, as_json: bool) -> None:

@@ -1,0 +1,68 @@
+"""The multipart forms of this door: a file ``network`` and a few short fields, all bounded."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+
+from trainshed.domain.errors import InvalidInput
+from trainshed.http.entry import read_body
+from trainshed.http.errors import UnsupportedMediaType
+
+MAX_FIELDS = 8
+MAX_FIELD_BYTES = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A model and what is asked of it."""
+
+    filename: str
+    model: bytes = field(repr=False)
+    fields: dict[str, str]
+
+    def need(self, name: str) -> str:
+        """Return a field.
+
+        Raises:
+            InvalidInput: it is not there.
+        """
+        if not self.fields.get(name):
+            raise InvalidInput(f"The form must have the field {name!r}.", field=name)
+        return self.fields[name]
+
+
+async def read_form(request: Request, limit: int) -> Form:
+    """Return the form of a request, whose body may have ``limit`` bytes.
+
+    Raises:
+        InvalidInput: no such form, or not one file ``network``. TooLarge. UnsupportedMediaType.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "multipart/form-data" or "content-encoding" in request.headers:
+        raise UnsupportedMediaType("Send a form (multipart/form-data) with the file 'network'.")
+    body = await read_body(request, limit)
+
+    async def whole() -> AsyncIterator[bytes]:
+        yield body
+
+    parser = MultiPartParser(
+        request.headers, whole(),  # type: ignore[arg-type]
+        max_files=1, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES,
+    )  # fmt: skip
+    try:
+        form = await parser.parse()
+    except (MultiPartException, ValueError, KeyError) as error:
+        raise InvalidInput("The form could not be read: one file and a few fields.") from error
+    try:
+        file = form.get("network")
+        if not isinstance(file, UploadFile):
+            raise InvalidInput("Send the model as the file 'network'.", field="network")
+        fields = {name: value for name, value in form.multi_items() if isinstance(value, str)}
+        return Form(file.filename or "", await file.read(), fields)
+    finally:
+        await form.close()

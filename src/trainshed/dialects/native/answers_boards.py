@@ -1,0 +1,71 @@
+"""What the native door answers about boards."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+
+
+class BoardCore(BaseModel):
+    """A processor core; ``dsp``: it multiplies and adds two pairs in one instruction."""
+
+    name: str
+    clock_hz: int
+    dsp: bool
+    fpu: bool
+
+
+class Board(BaseModel):
+    """A board, its facts with their sources, and how busy it is.
+
+    Bands are relative: 0.15 is ±15 %. ``status``: available, busy or offline; ``offline`` says what
+    is missing.
+    """
+
+    name: str
+    title: str
+    variant: str
+    core: BoardCore
+    flash_bytes: int
+    ram_bytes: int
+    max_arena_bytes: int
+    voltage_mv: int
+    source: str
+    duration_band: float
+    power_band: float
+    power_basis: str
+    calibrated_on: list[str]
+    model_version: str
+    notes: list[str]
+    sources: dict[str, str]
+    status: str
+    available: int
+    emulators: int
+    running: int
+    queue_length: int
+    offline: str
+
+
+class Finding(BaseModel):
+    """A remark about a model; ``operator`` is its index in the graph, or -1."""
+
+    code: str
+    message: str
+    operator: int
+
+
+class Estimate(BaseModel):
+    """What a model needs, as far as it is known before anything is built."""
+
+    arena_bytes: int
+    flash_bytes: int
+    macs: int
+    n_operators: int
+
+
+class Check(BaseModel):
+    """Whether a model can run on a board."""
+
+    valid: bool
+    errors: list[Finding]
+    warnings: list[Finding]
+    estimate: Estimate | None
