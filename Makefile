@@ -76,7 +76,7 @@ bench: $(STAMP) ## Measure against the targets; peers go into .venv-bench
 
 soak: $(STAMP) ## The volume tests at full size
 	@tools/test-deps.sh
-	TRAINSHED_SOAK=1 $(BIN)/python -m pytest -s --timeout=0 $(PYTEST_ARGS) tests/integration tests/acceptance
+	TRAINSHED_SOAK=1 $(BIN)/python -m pytest -s --timeout=0 $(PYTEST_ARGS) tests/integration tests/acceptance tests/unit/board
 
 lock: ## Write requirements.lock again with the newest versions allowed
 	@tools/lock.sh

@@ -5,7 +5,8 @@ Those of int8 are a table of all 256 results.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -109,17 +110,18 @@ def _hard_swish(operator: Operator, source: Tensor, target: Tensor) -> list[int]
     return made
 
 
-def _sigmoid(function: Callable[[int], int], out_bits: int, zero: int, least: int) -> Table:
+def _sigmoid(function: Callable[[int], int], out_bits: int, zero: int) -> Table:
     """LOGISTIC or TANH; the output's scale is taken for granted, as the reference does."""
 
     def table(operator: Operator, source: Tensor, target: Tensor) -> list[int]:
-        by = multiplier(scale(source) * float(1 << _FRACTION))
-        radius = ((1 << _INTEGER_BITS) - 1) * (1 << _FRACTION) // (1 << by.shift)
+        real = scale(source) * float(1 << _FRACTION)
+        by = multiplier(real)
+        radius = ((1 << _INTEGER_BITS) - 1) * (1 << _FRACTION) // (1 << math.frexp(real)[1])
         made = []
         for stored in _stored(source):
             value = stored - zero_point(source)
             if abs(value) >= radius:
-                made.append(127 if value > 0 else least)
+                made.append(-128 if value <= -radius else 127)
                 continue
             result = function(fixed.requantize(value, by))
             made.append(_clamped(fixed.divide_by_power(result, 31 - out_bits) + zero, target))
@@ -137,18 +139,15 @@ def _requantize(operator: Operator, source: Tensor, target: Tensor) -> list[int]
     ]
 
 
-def _by_table(table: Table) -> Callable[[Site], Code]:
-    def emit(site: Site) -> Code:
-        source, target = site.input(), site.output()
-        results = table(site.operator, source, target)
-        name = site.constant("table", "uint8_t", _byte_order(results, source.dtype))
-        body = (
-            f"    lookup({site.at(source, 'uint8_t')}, {name}, {site.at(target, 'uint8_t')}, "
-            f"{target.n_elements});"
-        )
-        return Code(body, ("lookup.h",), 0, target.n_elements)
-
-    return emit
+def _by_table(site: Site) -> Code:
+    source, target = site.input(), site.output()
+    results = TABLES[site.operator.kind](site.operator, source, target)
+    name = site.constant("table", "uint8_t", _byte_order(results, source.dtype))
+    body = (
+        f"    lookup({site.at(source, 'uint8_t')}, {name}, {site.at(target, 'uint8_t')}, "
+        f"{target.n_elements});"
+    )
+    return Code(body, ("lookup.h",), 0, target.n_elements)
 
 
 def _byte_order(results: list[int], dtype: DType) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
@@ -231,20 +230,25 @@ def _entry(
     return Entry(kind, version, (types,), emit, refuse, overwrites=_in_place)
 
 
-_BYTES = (DType.INT8, DType.UINT8)
-_LOGISTIC = _sigmoid(fixed.logistic, 8, -128, -128)
-_TANH = _sigmoid(fixed.tanh, 7, 0, -128)
+#: The results for each stored value of the input, from the smallest.
+TABLES: Mapping[str, Table] = {
+    "RELU": _relu, "RELU6": _relu6, "LEAKY_RELU": _leaky_relu, "HARD_SWISH": _hard_swish,
+    "LOGISTIC": _sigmoid(fixed.logistic, 8, -128), "TANH": _sigmoid(fixed.tanh, 7, 0),
+    "QUANTIZE": _requantize,
+}  # fmt: skip
+_UNSIGNED = (DType.INT8, DType.UINT8)
+_SIGNED = (DType.UINT8, DType.INT8)
 
 ENTRIES = (
-    _entry("RELU", 3, INT8, _by_table(_relu)),
-    _entry("RELU6", 3, INT8, _by_table(_relu6)),
-    _entry("LEAKY_RELU", 2, INT8, _by_table(_leaky_relu)),
-    _entry("HARD_SWISH", 2, INT8, _by_table(_hard_swish), _refuse_hard_swish),
-    _entry("LOGISTIC", 3, INT8, _by_table(_LOGISTIC), _refuse_sigmoid),
-    _entry("TANH", 3, INT8, _by_table(_TANH), _refuse_sigmoid),
-    _entry("QUANTIZE", 4, INT8, _by_table(_requantize)),
-    _entry("QUANTIZE", 4, _BYTES, _by_table(_requantize)),
-    _entry("QUANTIZE", 4, (DType.UINT8, DType.INT8), _by_table(_requantize)),
+    _entry("RELU", 3, INT8, _by_table),
+    _entry("RELU6", 3, INT8, _by_table),
+    _entry("LEAKY_RELU", 2, INT8, _by_table),
+    _entry("HARD_SWISH", 2, INT8, _by_table, _refuse_hard_swish),
+    _entry("LOGISTIC", 3, INT8, _by_table, _refuse_sigmoid),
+    _entry("TANH", 3, INT8, _by_table, _refuse_sigmoid),
+    _entry("QUANTIZE", 4, INT8, _by_table),
+    _entry("QUANTIZE", 4, _UNSIGNED, _by_table),
+    _entry("QUANTIZE", 4, _SIGNED, _by_table),
     _entry("QUANTIZE", 4, (DType.FLOAT32, DType.INT8), _quantize_float),
     _entry("DEQUANTIZE", 6, (DType.INT8, DType.FLOAT32), _dequantize),
     _entry("DEQUANTIZE", 6, (DType.UINT8, DType.FLOAT32), _dequantize),

@@ -254,8 +254,8 @@ def _refuse_pad(graph: Graph, operator: Operator) -> str | None:
     return refuse_shape(operator, target, made)
 
 
-def _nearest(n_in: int, n_out: int, corners: bool, half: bool) -> list[int]:
-    """The index in the input that each index of the output is nearest to, in float32."""
+def nearest(n_in: int, n_out: int, corners: bool, half: bool) -> list[int]:
+    """Return the index in the input that each index of the output is nearest to."""
     one = np.float32(1.0)
     ratio = np.float32(n_in) / np.float32(n_out)
     if corners and n_out > 1:
@@ -274,7 +274,7 @@ def _resize(site: Site) -> Code:
     rows, columns = (
         site.constant(
             role, "int16_t",
-            _nearest(n_in, n_out, options["align_corners"], options["half_pixel_centers"]),
+            nearest(n_in, n_out, options["align_corners"], options["half_pixel_centers"]),
         )
         for role, n_in, n_out in (
             ("rows", source.shape[1], height), ("columns", source.shape[2], width),
