@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 BENCH_VENV := .venv-bench
 CLIENT_VENVS := .venv-clients
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-SDKS := sdk/python/client sdk/python/job sdk/python/middleman
+SDKS := sdk/python/client sdk/python/job sdk/python/middleman sdk/python/mimaas
 PYTEST_ARGS ?=
 
 $(STAMP): requirements.lock pyproject.toml $(SDKS:%=%/pyproject.toml)
@@ -23,7 +23,7 @@ $(STAMP): requirements.lock pyproject.toml $(SDKS:%=%/pyproject.toml)
 	@$(PIP) check
 	@touch $@
 
-.PHONY: help install demo up check format test bench soak lock clean
+.PHONY: help install demo demo-board up check format test bench soak lock clean
 .PHONY: check-format check-lint check-types check-contracts check-budgets
 
 help: ## Say what there is
@@ -34,6 +34,9 @@ install: $(STAMP) ## Make .venv from the lock; a second run is instant
 
 demo: $(STAMP) ## Train a real classifier through the queue and show the receipt
 	@$(BIN)/trainshed demo $(ARGS)
+
+demo-board: $(STAMP) ## Learn what a small network costs on three emulated boards
+	@$(BIN)/trainshed demo-board $(ARGS)
 
 up: $(STAMP) ## Start the server on this machine
 	@$(BIN)/trainshed up $(ARGS)

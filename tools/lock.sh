@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Writes requirements.lock again: every dependency of the distributions but torch, with hashes and
-# without addresses (middleman-ml needs nothing that trainshed-client does not). Takes the newest
-# versions allowed; run it when you mean that. deploy/requirements.lock is the part of it that a
-# server in a container needs.
+# without addresses (middleman-ml and mimaas need nothing that the others and the tests do not).
+# Takes the newest versions allowed; run it when you mean that. deploy/requirements.lock is the part
+# of it that a server in a container needs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

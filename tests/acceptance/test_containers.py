@@ -12,9 +12,12 @@ from typing import Any
 
 import pytest
 from tests.acceptance.test_isolation import SPY
+from tests.acceptance.test_network import ABSENT, CODE
 from tests.support.images import PYTHON, SHELL, Engine
 from tests.support.registry import Registry, registry
 from tests.support.server import Api, Server, doctor, eventually, processes_with, running
+
+NO_WAY_OUT = [p for p in ABSENT if p != "bwrap"]
 
 TRAIN = """
 import json, os, sys, time, trainshed_job
@@ -85,6 +88,20 @@ def test_a_training_job_in_a_container(api: Api, containers: Engine) -> None:
     kept = api.ok(api.http.get(f"/v1/jobs/{job_id}/artifacts"))["items"]
     assert len("trained 3") in [one["size_bytes"] for one in kept]
     assert containers.containers(job["attempt"]["id"]) == []
+
+
+@pytest.mark.skipif(bool(NO_WAY_OUT), reason=f"needs {NO_WAY_OUT}")
+def test_a_network_that_leads_out_only(server: Server, api: Api) -> None:
+    code = CODE.replace("PORT", str(server.port))
+    job_id = api.python(code, network="egress", **image(PYTHON))
+    job = api.wait(job_id)
+    assert job["state"] == "SUCCEEDED", api.logs(job_id, "stderr")
+    assert job["attempt"]["network"] == "egress", api.logs(job_id, "system")
+    assert json.loads(api.logs(job_id)) == [job_id, 401, 404, "refused"]
+    look = ["sh", "-c", "cat /etc/resolv.conf"]
+    seen = api.submit(look, network="egress", **image(PYTHON))
+    assert api.wait(seen)["state"] == "SUCCEEDED", api.logs(seen, "stderr")
+    assert b"nameserver 192.0.2.3" in api.logs(seen)
 
 
 def test_a_failing_container_says_how(api: Api) -> None:

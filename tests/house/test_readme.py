@@ -12,6 +12,7 @@ BLOCK = re.compile(r"^```(?:bash|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 TESTED_BY = {
     "make demo": "tests/acceptance/test_demo.py",
+    "make demo-board": "tests/acceptance/test_demo_board.py",
     "make test": ".ci/run",
     "make install": ".ci/run",
     "make check": ".ci/run",

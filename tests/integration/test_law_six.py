@@ -8,7 +8,7 @@ import pytest
 from tests.support.engine import make_engine, principal_with_credits
 
 from trainshed.domain.artifact import Artifact, ArtifactKind, BlobRef, FileRef
-from trainshed.domain.attempt import Ending
+from trainshed.domain.attempt import Ending, Start
 from trainshed.domain.job import JobSpec
 from trainshed.usecases import attempts, dispatch, housekeeping, reap
 from trainshed.usecases.submit import SubmitJob, submit
@@ -30,7 +30,7 @@ def test_a_whole_life_keeps_to_it(tmp_path: Path) -> None:
     (attempt,) = dispatch.lease(engine)
     dispatch.launch(engine, attempt)
     deps.store.write(attempts.beginning(engine, attempt.id))
-    deps.store.write(attempts.started(engine, attempt.id, "none"))
+    deps.store.write(attempts.started(engine, attempt.id, Start("none")))
     writer = deps.blobs.writer(who.account_id)
     writer.write(b"content")
     ref: BlobRef = writer.commit()

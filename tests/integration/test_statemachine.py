@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 )
 from tests.support.engine import make_engine, principal_with_credits
 
-from trainshed.domain.attempt import Ending
+from trainshed.domain.attempt import Ending, Start
 from trainshed.domain.errors import IllegalTransition, PaymentRequired, StaleLease
 from trainshed.domain.job import JobSpec
 from trainshed.domain.resources import Resources
@@ -182,7 +182,7 @@ class Platform(RuleBasedStateMachine):
             return
         work = self.engine.deps.store.write(attempts.beginning(self.engine, attempt))
         assert work.job.id == job
-        self.engine.deps.store.write(attempts.started(self.engine, attempt, "none"))
+        self.engine.deps.store.write(attempts.started(self.engine, attempt, Start("none")))
         self.model[job].live = "RUNNING"
 
     @rule(job=jobs, code=st.sampled_from([0, 1]), repeat=st.booleans(), ms=st.integers(0, 10**7))
@@ -214,7 +214,7 @@ class Platform(RuleBasedStateMachine):
         for old in model.attempts[: None if model.live is None else -1]:
             attempts.finish(self.engine, old, Ending("exited", 0, runtime_ms=10**9))
             try:
-                self.engine.deps.store.write(attempts.started(self.engine, old, "none"))
+                self.engine.deps.store.write(attempts.started(self.engine, old, Start("none")))
                 raise AssertionError("an ended attempt was started again")
             except StaleLease:
                 pass

@@ -17,7 +17,7 @@ from typing import Any
 from tests.support.engine import make_engine
 
 from trainshed.domain.artifact import Artifact, ArtifactKind, FileRef
-from trainshed.domain.attempt import Ending
+from trainshed.domain.attempt import Ending, Start
 from trainshed.domain.job import JobSpec
 from trainshed.domain.people import Principal
 from trainshed.domain.retry import RetryPolicy
@@ -100,7 +100,7 @@ def _begin(engine: Engine) -> list[str]:
     for attempt in dispatch.lease(engine):
         dispatch.launch(engine, attempt)
         engine.deps.store.write(attempts.beginning(engine, attempt.id))
-        engine.deps.store.write(attempts.started(engine, attempt.id, "strong"))
+        engine.deps.store.write(attempts.started(engine, attempt.id, Start("strong")))
         begun.append(attempt.id)
     return begun
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trainshed.domain.artifact import Artifact, ArtifactKind, FileRef
-from trainshed.domain.attempt import Attempt, Ending
+from trainshed.domain.attempt import Attempt, Ending, Start
 from trainshed.domain.job import Job, JobSpec
 from trainshed.domain.people import Principal
 from trainshed.domain.resources import Resources
@@ -38,7 +38,7 @@ class Shed:
         assert one is not None
         store = self.engine.deps.store
         store.write(attempts.beginning(self.engine, one.id))
-        store.write(attempts.started(self.engine, one.id, "none"))
+        store.write(attempts.started(self.engine, one.id, Start("none")))
         return self.view(job_id).attempts[-1]
 
     def live(self, job_id: str) -> Attempt | None:

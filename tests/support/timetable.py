@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.support.engine import principal_with_credits
 
-from trainshed.domain.attempt import Ending
+from trainshed.domain.attempt import Ending, Start
 from trainshed.domain.job import JobSpec
 from trainshed.domain.schedule import Fire, Schedule
 from trainshed.ports.store import JobFilter
@@ -42,7 +42,7 @@ class Shed:
     def finish(self, code: int = 0) -> None:
         for attempt in dispatch.lease(self.engine):
             self.deps.store.write(attempts.beginning(self.engine, attempt.id))
-            self.deps.store.write(attempts.started(self.engine, attempt.id, "none"))
+            self.deps.store.write(attempts.started(self.engine, attempt.id, Start("none")))
             attempts.finish(self.engine, attempt.id, Ending("exited", exit_code=code))
 
     def jobs(self) -> list[Any]:

@@ -18,6 +18,7 @@ def commands() -> Mapping[str, tuple[str, str]]:
     return {
         "up": (f"{here}:up", "Start the server."),
         "demo": (f"{here}:demo", "Run a real training job from upload to receipt."),
+        "demo-board": (f"{here}:demo_board", "Learn what a small network costs on three boards."),
         "doctor": (f"{here}:doctor", "Check the machine, or with --verify the data."),
         "backup": (f"{here}:backup", "Write a restorable copy of the data."),
         "restore": (f"{here}:restore", "Make a data directory from a backup."),
@@ -91,6 +92,19 @@ def demo(data: Path | None, as_json: bool) -> None:
     from trainshed.bootstrap.demo.run import run
 
     sys.exit(run(data, as_json))
+
+
+@click.command("demo-board")
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), default="demo-board",
+    show_default=True, help="Keep the model and the figures here.",
+)  # fmt: skip
+@_JSON
+def demo_board(out: Path, as_json: bool) -> None:
+    """Train a small network and learn what it costs on three emulated boards."""
+    from trainshed.bootstrap.demo.boards import run
+
+    sys.exit(run(out, as_json))
 
 
 @click.command()

@@ -64,11 +64,25 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class Start:
+    """What the runner saw of the start of the user's process, ``age_ms`` before it said so.
+
+    ``network`` and ``isolation``: as they were really built.
+    """
+
+    isolation: str
+    network: str | None = None
+    image_digest: str | None = None
+    age_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Ending:
     """What the runner (or the reaper) saw of the end.
 
     ``cause``: exited, signalled, timeout, memory, disk, start_failed, input_missing, environment,
     collect_failed or lost. ``stopped_by`` is the order that was delivered before the process ended.
+    ``start``: of a process that was too short-lived to be told of before.
     """
 
     cause: str
@@ -78,6 +92,7 @@ class Ending:
     runtime_ms: int = 0
     message: str = ""
     image_digest: str | None = None
+    start: Start | None = None
 
 
 _CAUSES = {
@@ -116,15 +131,14 @@ def classify(intent: Intent, ending: Ending) -> tuple[AttemptState, Reason]:
     return AttemptState.FAILED, Reason.EXIT_CODE
 
 
-def started(
-    attempt: Attempt, isolation: str, now: datetime,
-    network: str | None = None, image_digest: str | None = None,
-) -> Attempt:  # fmt: skip
-    """Return the Attempt whose user process has started."""
+def started(attempt: Attempt, start: Start, now: datetime) -> Attempt:
+    """Return the Attempt whose user process has started, never before its lease."""
     check_attempt(attempt.state, AttemptState.RUNNING)
+    began = max(attempt.leased_at, now - timedelta(milliseconds=max(start.age_ms, 0)))
     return replace(
-        attempt, state=AttemptState.RUNNING, isolation=isolation, started_at=now, renewed_at=now,
-        network=network, image_digest=image_digest or attempt.image_digest,
+        attempt, state=AttemptState.RUNNING, isolation=start.isolation, started_at=began,
+        renewed_at=now, network=start.network,
+        image_digest=start.image_digest or attempt.image_digest,
     )  # fmt: skip
 
 

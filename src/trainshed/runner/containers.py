@@ -16,10 +16,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from trainshed.runner import launch
+from trainshed.runner import egress, launch
 from trainshed.runner.images import Found, last_line
 from trainshed.runner.launch import Inside, Spawned, StartFailed
 from trainshed.runner.limits import LOG_SLACK, Cgroup
+from trainshed.runner.network import Network
 from trainshed.runner.report import Exit, exit_of
 from trainshed.runner.sandboxes import Choice, container, docker, podman
 from trainshed.runner.sandboxes.container import INSIDE, LIBRARY, TMP, Crate, Engine, Mount
@@ -43,6 +44,7 @@ class Container:
     place: Workspace
     library: str
     uid: int | None
+    network: Network
     name: str = field(init=False)
     #: Whether there may be a container of ours.
     there: bool = field(init=False, default=False)
@@ -219,7 +221,8 @@ class Container:
             user=f"{ids[0]}:{ids[1]}",
             rootless=self.uid is None,
             labels={"trainshed.attempt": job.attempt_id, "trainshed.job": job.job_id},
-            network=job.sandbox.get("network", "host") == "host",
+            network=f"ns:{self.network.path}" if self.network.path else self.network.kind,
+            dns=egress.RESOLVER if self.network.path else "",
             limits=job.limits,
             ulimits=_ulimits(job.limits, self.uid is not None),
             devices=tuple(job.devices),

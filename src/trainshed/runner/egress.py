@@ -75,8 +75,8 @@ def build(host: Host, choice: Choice) -> Egress:
     Raises:
         NotBuilt: this machine cannot, saying what is missing.
     """
-    if not host.root or choice.kind != "bwrap":
-        raise NotBuilt("it needs root and bubblewrap")
+    if not host.root or choice.kind not in ("bwrap", "container"):
+        raise NotBuilt("it needs root, and bubblewrap or podman")
     if host.slirp is None or host.ip is None:
         missing = "slirp4netns" if host.slirp is None else "ip (iproute2)"
         raise NotBuilt(f"{missing} is not installed")

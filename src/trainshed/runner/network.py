@@ -44,6 +44,11 @@ class Network:
             self.egress.leave()
 
     @property
+    def path(self) -> str:
+        """Where another program finds the namespace while this one lives, or ""."""
+        return "" if self.egress is None else f"/proc/{os.getpid()}/fd/{self.egress.fd}"
+
+    @property
     def pids(self) -> set[int]:
         """Helpers beside the job, which must not be taken for processes of its own."""
         return set() if self.egress is None else {self.egress.slirp.pid}
@@ -72,25 +77,43 @@ def build(config: Config, choice: Choice, job: Assignment, say: Callable[[str], 
             raise StartFailed(f"This job must have no network, and {_OPEN}.")
         return Network("none", job.api_url)
     try:
-        out = egress.build(config.host, choice)
+        return _leading_out(config, choice, job, say)
     except egress.NotBuilt as error:
         if not closes:
             say(f"Network: host; {_OPEN}.")
             return Network("host", job.api_url)
         say(f"Network: none; egress cannot be built on this machine: {error}.")
         return Network("none", job.api_url)
+
+
+def of_container(
+    config: Config, engine: str, choice: Choice, job: Assignment, say: Callable[[str], None]
+) -> Network:
+    """Return the network of a container, saying when it is less than was asked for.
+
+    Of the ``engine``s podman alone starts a container in a namespace that somebody else made.
+    """
+    asked = str(job.sandbox.get("network") or "host")
+    if asked != "egress":
+        return Network("host" if asked == "host" else "none", job.api_url)
+    try:
+        if engine != "podman":
+            raise egress.NotBuilt(f"{engine} cannot join a namespace of ours; podman can")
+        return _leading_out(config, choice, job, say)
+    except egress.NotBuilt as error:
+        say(f"Network: none; egress cannot be built on this machine: {error}.")
+        return Network("none", job.api_url)
+
+
+def _leading_out(
+    config: Config, choice: Choice, job: Assignment, say: Callable[[str], None]
+) -> Network:
+    """Raises NotBuilt."""
+    out = egress.build(config.host, choice)
     relay = Relay(out, job.api_url, job.job_token) if job.api_url else None
     say("Network: egress; the Internet and this job's own API, no private addresses.")
     url = job.api_url if relay is None else relay.url
     return Network("egress", url, _resolv(config.data), out, relay)
-
-
-def of_container(job: Assignment, say: Callable[[str], None]) -> Network:
-    """Return the network of a container: the host's or none, saying when more was asked for."""
-    asked = str(job.sandbox.get("network") or "host")
-    if asked == "egress":
-        say("Network: none; a container has the host's network or none, egress is not built.")
-    return Network("host" if asked == "host" else "none", job.api_url)
 
 
 def _resolv(data: str) -> str:

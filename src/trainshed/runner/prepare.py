@@ -54,8 +54,8 @@ class Preparing:
         self.letters = Correspondence(client, self.box, job.heartbeat_s, self.figures)
         self._began = monotonic()
         self._runtime_ms: int | None = None
-        self._unanswered = False
-        self._answering = False
+        self._started: Started | None = None
+        self._told = False
         self._kept: int | None = None
         self._shipping: threading.Thread | None = None
         self._snapshots: Snapshots | None = None
@@ -127,14 +127,11 @@ class Preparing:
             spawned = launch.start(
                 config.host, choice, box, command, env, self._logs, self.group, job.limits
             )
-        self._say_started(spawned, choice.level, prepared_ms)
+        self._note_started(spawned, choice.level, prepared_ms)
         return spawned
 
-    def _say_started(self, spawned: launch.Spawned, level: str, prepared_ms: int) -> None:
-        started = Started(spawned.pid, level, prepared_ms, self.network.kind, self._digest())
-        self._started = started.to_json()
-        self.client.send("POST", "started", self._started)
-        self._unanswered = True
+    def _note_started(self, spawned: launch.Spawned, level: str, prepared_ms: int) -> None:
+        self._started = Started(spawned.pid, level, prepared_ms, self.network.kind, self._digest())
 
     def _prepare_container(self, uid: int) -> launch.Spawned:
         """As ``_prepare``, in a container of the job's image; its pull comes before the clock."""
@@ -146,9 +143,10 @@ class Preparing:
         engine = images.find_engine(str(asked.get("engine")), config.engine_env, folder, image)
         store = images.Images(engine, folder, self._announce, self._go_on)
         found = store.get(asked)
-        self.network = network.of_container(job, self.say)
+        self.network = network.of_container(config, engine.kind, choice, job, self.say)
+        self.job = job = replace(job, api_url=self.network.api_url)
         self.container = containers.Container(
-            engine, found, job, self.place, config.library, choice.uid
+            engine, found, job, self.place, config.library, choice.uid, self.network
         )
         self._fetch(choice)
         prepared_ms = int((monotonic() - self._began) * 1000)
@@ -157,7 +155,7 @@ class Preparing:
         if spawned.inside is not None and spawned.inside.pid:
             self._root = spawned.inside.pid
             self.group = containers.group_of(spawned.inside.pid, job.limits)
-        self._say_started(spawned, choice.level, prepared_ms)
+        self._note_started(spawned, choice.level, prepared_ms)
         return spawned
 
     def _workspace(self, choice: Choice) -> Workspace:

@@ -1,7 +1,7 @@
 """One Attempt from its assignment to its end: the life of a runner.
 
-The shortest job costs three or four messages. Threads (logs, heartbeat, orders) start only once the
-user's process has lived for ``LAZY_S``.
+The shortest job costs two or three messages. Threads (logs, heartbeat, orders) start only once the
+user's process has lived for ``LAZY_S``; before that not even its start is told.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ import contextlib
 import os
 import select
 from dataclasses import replace
+from typing import Any
 
 from trainshed.runner import launch, report, workspace
-from trainshed.runner.client import Answer, Changed, Client, Stale, persist
+from trainshed.runner.client import Changed, Client, Stale
 from trainshed.runner.collect import CollectFailed, Collector, is_empty
 from trainshed.runner.config import Config
 from trainshed.runner.prepare import Preparing
 from trainshed.runner.snapshots import Epochs, Snapshots
-from trainshed.runner.system import start_time, write_durably
+from trainshed.runner.system import monotonic, start_time, write_durably
 from trainshed.runner.tree import end_children
 from trainshed.runner.watch import Watch
 from trainshed.wire.v1 import PROTOCOL, Assignment, Finished
@@ -116,8 +117,6 @@ class Supervisor(Preparing):
         if self.box.stale:
             raise Stale
         watch.end_tree()
-        if not self._answering:
-            self._answer_started()
         stopped_by = watch.stopped_by
         cause, message = watch.verdict(end)
         why = launch.refused(end.code, os.pread(self._logs[1], 4096, 0))
@@ -129,16 +128,20 @@ class Supervisor(Preparing):
         if failure and cause is None and stopped_by is None and end.code == 0:
             cause, message = "collect_failed", failure
         done = report.finished(end, cause, stopped_by, self._runtime_ms, message)
-        return replace(done, image_digest=self._digest())
+        # Said again unless its answer came: the server takes it once.
+        unheard = None if self._told else self._start_message()
+        return replace(done, image_digest=self._digest(), started=unheard)
+
+    def _start_message(self) -> dict[str, Any]:
+        assert self._started is not None
+        return replace(self._started, age_ms=int((monotonic() - self._began) * 1000)).to_json()
 
     def _start_threads(self) -> None:
         """From here on the Attempt is heard of and spoken to."""
         if self._snapshots is not None:
             return
         self.letters.begin()
-        if self._unanswered:
-            self._answering = True
-            self.letters.also("started", self._answer_started)
+        self.letters.also("started", self._tell_started)
         self._snapshots = Snapshots(
             Collector(self.client.again(), self.say, self._began), self.place, self.box,
             self.runtime_ms, self.job.checkpoint_every_s, self.job.limits.get("disk_bytes", 0),
@@ -155,22 +158,11 @@ class Supervisor(Preparing):
         if self._snapshots is not None:
             self._snapshots.ask()
 
-    def _answer_started(self) -> None:
-        """Take the answer to ``started``, or send it again until there is one. Raises Stale.
-
-        On a thread of its own if it takes long: the server is slow, or away.
-        """
-        sent = True
-
-        def once() -> Answer:
-            nonlocal sent
-            if not sent:
-                self.client.send("POST", "started", self._started)
-            sent = False
-            return self.client.receive()
-
-        self.box.put(persist(once).json())
-        self._unanswered = False
+    def _tell_started(self) -> None:
+        """Tell that the user's process runs, on a thread of its own: the server may be away."""
+        client = self.client.again()
+        self.box.put(client.call("POST", "started", self._start_message()).json())
+        self._told = True
 
     def _finish(self) -> str:
         """Send the rest of the logs and what the job left; return why not, or ""."""

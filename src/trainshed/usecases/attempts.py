@@ -10,7 +10,7 @@ from datetime import datetime
 
 from trainshed.domain import attempt as rules
 from trainshed.domain.artifact import Artifact, ArtifactKind, FileRef, check_path
-from trainshed.domain.attempt import Attempt, Ending
+from trainshed.domain.attempt import Attempt, Ending, Start
 from trainshed.domain.errors import InvalidInput, NotAuthenticated, StaleLease
 from trainshed.domain.events import Event
 from trainshed.domain.image import Login
@@ -137,13 +137,7 @@ def files_of(engine: Engine, attempt_id: str, resume: bool) -> tuple[str, list[F
     return engine.deps.store.read(load)
 
 
-def started(
-    engine: Engine,
-    attempt_id: str,
-    isolation: str,
-    network: str | None = None,
-    image_digest: str | None = None,
-) -> Callable[[Tx], str | None]:
+def started(engine: Engine, attempt_id: str, start: Start) -> Callable[[Tx], str | None]:
     """Return the transaction that notes that the user's process runs; it returns the open order."""
     now = engine.deps.clock.utc_now()
     _renew(engine, attempt_id)
@@ -152,16 +146,23 @@ def started(
         attempt = live(tx, attempt_id)
         if attempt.state in (AttemptState.RUNNING, AttemptState.CHECKPOINTING):
             return attempt.order
-        running = rules.started(attempt, isolation, now, network, image_digest)
+        running, job = _running(tx, attempt, tx.jobs.get(attempt.job_id), start, now)
         _save(tx, running)
-        job = tx.jobs.get(attempt.job_id)
-        first = replace(job, started_at=job.started_at or now)
-        tx.jobs.save(derived(first, AttemptState.RUNNING))
-        data = {"attempt": attempt.number, "isolation": isolation}
-        tx.events.append(Event("job.running", job.account_id, now, job.id, attempt_id, data))
+        tx.jobs.save(job)
         return attempt.order
 
     return apply
+
+
+def _running(
+    tx: Tx, attempt: Attempt, job: Job, start: Start, now: datetime
+) -> tuple[Attempt, Job]:
+    """Tell of the start; return both as they are from then on, for the caller to save."""
+    running = rules.started(attempt, start, now)
+    first = replace(job, started_at=job.started_at or running.started_at)
+    data = {"attempt": attempt.number, "isolation": start.isolation}
+    tx.events.append(Event("job.running", job.account_id, now, job.id, attempt.id, data))
+    return running, derived(first, AttemptState.RUNNING)
 
 
 def order_for(engine: Engine, attempt_id: str) -> str | None:
@@ -251,6 +252,8 @@ def finishing(engine: Engine, attempt_id: str, ending: Ending) -> Callable[[Tx],
         job = tx.jobs.get(attempt.job_id)
         if not attempt.live:
             return job
+        if ending.start is not None and attempt.state is AttemptState.STARTING:
+            attempt, job = _running(tx, attempt, job, ending.start, now)
         done = rules.ended(attempt, job.intent, ending, now)
         _save(tx, done)
         earlier = tx.attempts.of_job(job.id)[:-1] if attempt.number > 1 else []

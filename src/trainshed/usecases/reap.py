@@ -5,8 +5,9 @@ D4).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
-from trainshed.domain.attempt import Attempt, Ending
+from trainshed.domain.attempt import Attempt, Ending, Start
 from trainshed.domain.errors import StaleLease
 from trainshed.ports.executor import Observation
 from trainshed.usecases import attempts
@@ -48,7 +49,16 @@ def ending_of(outcome: Mapping[str, object]) -> Ending:
     known = (
         "cause", "exit_code", "signal", "stopped_by", "runtime_ms", "message", "image_digest",
     )  # fmt: skip
-    return Ending(**{k: outcome[k] for k in known if k in outcome})  # type: ignore[arg-type]
+    found: dict[str, Any] = {k: outcome[k] for k in known if k in outcome}
+    return Ending(**found, start=start_of(outcome.get("started")))
+
+
+def start_of(found: object) -> Start | None:
+    """Return the domain's Start from a runner's ``Started`` as a dict."""
+    if not isinstance(found, dict):
+        return None
+    known = ("isolation", "network", "image_digest", "age_ms")
+    return Start(**{k: found[k] for k in known if k in found})
 
 
 def _apply(engine: Engine, attempt_id: str, seen: Observation) -> bool:

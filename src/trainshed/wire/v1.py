@@ -113,6 +113,7 @@ class Assignment(Message):
 class Started(Message):
     """The user's process runs. ``isolation``: strong, partial or none; ``network``: host, egress or
     none; both as they were really built. ``image_digest``: of the image it runs in, or "".
+    ``age_ms``: how long it has been running.
     """
 
     pid: int
@@ -120,6 +121,7 @@ class Started(Message):
     prepare_ms: int = 0
     network: str | None = None
     image_digest: str = ""
+    age_ms: int = 0
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,10 @@ class Collected(Message):
 
 @dataclass(frozen=True)
 class Finished(Message):
-    """The end, as ``domain.attempt.Ending``; fsynced to outcome.json before it is sent."""
+    """The end, as ``domain.attempt.Ending``; fsynced to outcome.json before it is sent.
+
+    ``started``: a ``Started``, of a process that ended before it was told of.
+    """
 
     cause: str
     exit_code: int | None = None
@@ -163,3 +168,4 @@ class Finished(Message):
     runtime_ms: int = 0
     message: str = ""
     image_digest: str = ""
+    started: dict[str, Any] | None = None

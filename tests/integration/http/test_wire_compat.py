@@ -94,3 +94,34 @@ def test_a_recorded_runner_gets_its_job_done(tmp_path: Path) -> None:
     assert [(a.step, a.files[0].path) for a in made] == [(40, "model.pt")]
     assert deps.store.verify() == []
     deps.store.close()
+
+
+def test_a_short_lived_process_tells_of_its_start_with_its_end(tmp_path: Path) -> None:
+    engine, _, executor = make_engine(tmp_path)
+    deps = engine.deps
+    who = principal_with_credits(engine, 10**9)
+    job = submit(deps, SubmitJob(who, "job", JobSpec(command=("true",)), {})).job
+    (attempt,) = dispatch.lease(engine)
+    dispatch.launch(engine, attempt)
+    headers = {"Authorization": f"Bearer {executor.running[attempt.id].runner_token}"}
+    base = f"/runner/v1/attempts/{attempt.id}"
+    start = {**GOLDEN["Started"], "age_ms": 40}
+    with TestClient(runners(engine), headers=headers) as http:
+        hello = {"protocol": 1, "boot_id": "b", "pid": 4711}
+        assert http.post(f"{base}/assignment", json=hello).status_code == 200
+        bad = {**GOLDEN["Finished"], "started": {**start, "isolation": "perfect"}}
+        assert http.post(f"{base}/finished", json=bad).status_code == 400
+        end = {**GOLDEN["Finished"], "started": start, "runtime_ms": 40}
+        for _ in range(2):
+            assert http.post(f"{base}/finished", json=end).json() == {}
+        assert http.post(f"{base}/started", json=start).status_code == 409
+    done = deps.store.read(lambda tx: tx.jobs.get(job.id))
+    last = deps.store.read(lambda tx: tx.attempts.get(attempt.id))
+    assert str(done.state) == "SUCCEEDED"
+    assert done.started_at is not None
+    assert (last.isolation, last.started_at) == (start["isolation"], done.started_at)
+    kinds = [e.kind for e in deps.store.read(lambda tx: tx.events.page(0, 100, job_id=job.id))]
+    assert kinds.count("job.running") == 1
+    assert kinds.index("job.running") < kinds.index("job.succeeded")
+    assert deps.store.verify() == []
+    deps.store.close()

@@ -11,7 +11,7 @@ import pytest
 from tests.support.engine import make_engine, principal_with_credits
 
 from trainshed.domain.artifact import Artifact, ArtifactKind, FileRef
-from trainshed.domain.attempt import Ending
+from trainshed.domain.attempt import Ending, Start
 from trainshed.domain.errors import NotFound
 from trainshed.domain.job import InputRef, JobSpec
 from trainshed.domain.people import Principal
@@ -51,7 +51,7 @@ class Shed:
         job = submit(deps, SubmitJob(self.who, "job", JobSpec(command=("true",)), {})).job
         (attempt,) = dispatch.lease(self.engine)
         deps.store.write(attempts.beginning(self.engine, attempt.id))
-        deps.store.write(attempts.started(self.engine, attempt.id, "none"))
+        deps.store.write(attempts.started(self.engine, attempt.id, Start("none")))
         deps.store.write(logs.appending(self.engine, attempt.id, "stdout", 0, b"one\ntwo\n"))
         logs.seal(deps, self.who.account_id, attempt.id, "stdout", 4)
         points = [Point("loss", 0, 1, 0.5)]

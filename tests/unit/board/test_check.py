@@ -12,13 +12,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from elftools.elf.elffile import ELFFile
+from hypothesis import given, settings
 from tests.unit.board.make_model import Maker, cnn, small_cnn
+from tests.unit.board.random_graphs import Drawn, graphs
 
 from trainshed.domain.board import Board
 from trainshed.workloads.board.check.__main__ import board_of, inspect
 from trainshed.workloads.board.check.rules import MAX_FINDINGS, check
 from trainshed.workloads.board.compiler.lower import compile_graph
 from trainshed.workloads.board.facts import boards
+from trainshed.workloads.board.firmware.build import build
 from trainshed.workloads.board.model.reader import read
 
 SHARED = Path(__file__).parents[4] / "shared" / "data" / "mlperf_tiny"
@@ -39,13 +43,13 @@ def one(
     m = Maker()
     scale = INT8 if dtype == "int8" else {}
     made: list[int] = []
-    for given in inputs:
-        if isinstance(given, tuple):
-            made.append(m.tensor(given, dtype, **scale))
-        elif isinstance(given, np.ndarray):
-            made.append(m.constant(given, **(scale if given.dtype == np.int8 else {})))
+    for part in inputs:
+        if isinstance(part, tuple):
+            made.append(m.tensor(part, dtype, **scale))
+        elif isinstance(part, np.ndarray):
+            made.append(m.constant(part, **(scale if part.dtype == np.int8 else {})))
         else:
-            made.append(given)
+            made.append(part)
     y = m.tensor(output, dtype, **scale)
     m.operator(kind, made, [y], version, **options)
     computed = [t for t in made if t >= 0 and m.graph.tensors[t].buffer == 0]
@@ -102,6 +106,23 @@ def test_one_kilobyte_too_little_flash_is_refused_with_both_numbers() -> None:
     assert f"{(needs.flash_bytes - 1024) / 1024:.1f} KB." in text
 
 
+def test_the_sizes_said_before_are_no_larger_than_the_linked_ones(tmp_path: Path) -> None:
+    """A model is not refused for memory that it would not have taken."""
+    for number, data in enumerate((small_cnn(), one("RELU", [(1, 4)], (1, 4)))):
+        graph = read(data)
+        needs = check(graph, BOARD).estimate
+        assert needs is not None
+        built = build(compile_graph(graph, BOARD.core), BOARD, tmp_path / str(number), None)
+        with built.elf.open("rb") as file:
+            sections = [
+                (s["sh_flags"], s["sh_type"], s["sh_size"]) for s in ELFFile(file).iter_sections()
+            ]
+        flash = sum(n for flags, kind, n in sections if flags & 2 and kind != "SHT_NOBITS")
+        ram = sum(n for flags, kind, n in sections if flags & 2 and kind == "SHT_NOBITS")
+        assert needs.flash_bytes <= flash < needs.flash_bytes + 8192
+        assert needs.arena_bytes < ram <= needs.arena_bytes + BOARD.reserved_ram_bytes
+
+
 def test_a_refused_size_still_has_its_estimate() -> None:
     report = check(read(small_cnn()), sized(ram=BOARD.reserved_ram_bytes))
     assert report.estimate is not None
@@ -151,6 +172,7 @@ def _change_first(attribute: str, value: Any) -> Callable[[Maker], None]:
         (_change_first("quantization", None), "int8 without a scale"),
         (lambda m: setattr(m.graph.tensors[0].quantization, "zeroPoint", [300]), "-128 to 127"),
         (lambda m: setattr(m.graph.tensors[0].quantization, "scale", [0.0]), "scale of 0"),
+        (lambda m: setattr(m.graph.tensors[0].quantization, "scale", [1e30]), "no kernel can work"),
         (_change_first("shape", [1, 0, 10, 3]), "is empty"),
         (lambda m: setattr(m.graph.tensors[3], "isVariable", True), "writes tensor 3"),
     ],
@@ -224,6 +246,16 @@ MISFITS = {
 def test_what_does_not_fit_together_is_said(what: str) -> None:
     data, text = MISFITS[what]
     assert text in error(data)
+
+
+@settings(max_examples=60, deadline=None, database=None)
+@given(graphs())
+def test_what_compiles_is_valid_and_what_is_valid_compiles(drawn: Drawn) -> None:
+    graph = read(drawn.model)
+    report = check(graph, BOARD)
+    assert report.errors == ()
+    assert report.estimate is not None
+    assert compile_graph(graph, BOARD.core).arena_bytes == report.estimate.arena_bytes
 
 
 def test_a_model_full_of_faults_gets_a_bounded_report() -> None:

@@ -13,7 +13,7 @@ from tests.unit.board.batch import MISSING, Case, reference, run
 from tests.unit.board.make_model import Maker
 
 SOAK = os.environ.get("TRAINSHED_SOAK") == "1"
-N_EACH = 40 if SOAK else 8
+N_EACH = 40 if SOAK else 5
 N_SETS = 2
 SEED = int(os.environ.get("TRAINSHED_SEED", "4"))
 CORES = ("cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33")

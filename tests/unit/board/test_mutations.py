@@ -115,6 +115,7 @@ def test_mutated_files_get_a_report_in_time() -> None:
     assert len(seen) >= 3, seen
 
 
+@pytest.mark.timeout(1200 if SOAK else 120)
 def test_mutated_files_get_a_report_from_the_child() -> None:
     """The same through the real child, whose answer is that of the check itself."""
     inspector = Inspector()

@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainshed.domain.attempt import Attempt, Ending, billable, classify, ended, job_after, started
+from trainshed.domain.attempt import (
+    Attempt,
+    Ending,
+    Start,
+    billable,
+    classify,
+    ended,
+    job_after,
+    started,
+)
 from trainshed.domain.errors import IllegalTransition, StaleLease
 from trainshed.domain.job import Job, JobSpec
 from trainshed.domain.lease import LeaseTerms, check_token, deadline, expired
@@ -18,7 +27,7 @@ from trainshed.domain.states import LIVE, AttemptState, Intent, JobState, Reason
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LEASED = Attempt("t", "j", "a", 1, 1, "o", "process", "local-cpu", 1000, 2**30, NOW)
-RUNNING = started(LEASED, "none", NOW)
+RUNNING = started(LEASED, Start("none"), NOW)
 CAUSES = [
     "exited", "signalled", "timeout", "memory", "disk", "start_failed", "input_missing",
     "environment", "collect_failed", "lost",
@@ -97,7 +106,7 @@ def test_an_end_is_final() -> None:
         with pytest.raises(IllegalTransition):
             ended(over, Intent.RUN, again, NOW)
     with pytest.raises(IllegalTransition):
-        started(over, "none", NOW)
+        started(over, Start("none"), NOW)
 
 
 def after(subject: Job, ending: Ending) -> Job:
@@ -144,3 +153,10 @@ def test_leases(current: int, presented: int, renewed: float) -> None:
     end = deadline(renewed, terms)
     assert not expired(renewed, end, terms)
     assert expired(renewed, end + 0.001, terms)
+
+
+def test_a_start_lies_as_far_back_as_it_says_but_not_before_the_lease() -> None:
+    later = NOW + timedelta(seconds=5)
+    told = started(LEASED, Start("none", age_ms=2000), later)
+    assert told.started_at == later - timedelta(seconds=2)
+    assert started(LEASED, Start("none", age_ms=10**9), later).started_at == LEASED.leased_at

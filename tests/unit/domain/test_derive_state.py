@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from trainshed.domain.attempt import Attempt, Ending, ended, job_after, started
+from trainshed.domain.attempt import Attempt, Ending, Start, ended, job_after, started
 from trainshed.domain.errors import IllegalTransition
 from trainshed.domain.job import Job, JobSpec, cancel, conclude, derived, pause, resume
 from trainshed.domain.retry import RetryPolicy
@@ -134,7 +134,7 @@ class Life(RuleBasedStateMachine):
     @rule()
     def start(self) -> None:
         assert self.attempt is not None
-        self.attempt = started(self.attempt, "none", self.now)
+        self.attempt = started(self.attempt, Start("none"), self.now)
         self.job = derived(self.job, AttemptState.RUNNING)
 
     @precondition(lambda self: self._live() is not None)

@@ -228,4 +228,5 @@ class FakeServer:
 
     def _finished(self, a: Attempt, tail: str, query: dict[str, str], body: bytes) -> Reply:
         a.finished = json.loads(body)
+        a.started = a.started or a.finished.get("started")
         return 200, {}

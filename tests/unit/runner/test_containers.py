@@ -47,7 +47,7 @@ def test_every_option_stands_before_the_image(engine: Engine, run: object) -> No
 
 
 def test_what_differs() -> None:
-    asked = replace(CRATE, devices=("GPU-1", "GPU-2"), network=True, init=False)
+    asked = replace(CRATE, devices=("GPU-1", "GPU-2"), network="host", init=False)
     by_podman, by_docker = podman.run(PODMAN, asked, ["x"]), docker.run(DOCKER, asked, ["x"])
     assert "--device=nvidia.com/gpu=GPU-1" in by_podman
     assert '--gpus="device=GPU-1,GPU-2"' in by_docker
@@ -56,6 +56,8 @@ def test_what_differs() -> None:
     for args in (by_podman, by_docker):
         assert "--network=host" in args
         assert "--init" not in args
+    inside = podman.run(PODMAN, replace(CRATE, network="ns:/proc/7/fd/9", dns="192.0.2.3"), ["x"])
+    assert {"--network=ns:/proc/7/fd/9", "--dns=192.0.2.3"} <= set(inside)
     rootless = podman.run(PODMAN, replace(CRATE, rootless=True), ["x"])
     assert "--userns=keep-id" in rootless
     assert not [one for one in rootless if one.startswith("--user=")]

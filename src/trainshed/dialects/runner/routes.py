@@ -175,15 +175,8 @@ def _reply(order: str | None) -> Response:
 
 
 async def _started(engine: Engine, attempt_id: str, request: Request) -> Response:
-    message = await _json(request)
-    isolation = str(message.get("isolation", "none"))
-    if isolation not in ("strong", "partial", "none"):
-        raise InvalidInput("isolation must be strong, partial or none.")
-    network = message.get("network")
-    if network not in (None, "host", "egress", "none"):
-        raise InvalidInput("network must be host, egress or none.")
-    digest = translate.to_digest(message)
-    order = await _commit(engine, attempts.started(engine, attempt_id, isolation, network, digest))
+    start = translate.to_start(await _json(request))
+    order = await _commit(engine, attempts.started(engine, attempt_id, start))
     engine.deps.bus.notify("events")
     return _reply(order)
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from trainshed.domain.artifact import Artifact, ArtifactKind, BlobRef, FileRef
-from trainshed.domain.attempt import Ending
+from trainshed.domain.attempt import Ending, Start
 from trainshed.domain.environment import FRAMEWORKS, Environment
 from trainshed.domain.errors import InvalidInput
 from trainshed.domain.image import parse_image
@@ -201,6 +201,24 @@ def to_artifact(data: Mapping[str, Any], artifact_id: str, now: datetime) -> tup
     return draft, message.runtime_ms
 
 
+def to_start(data: Mapping[str, Any]) -> Start:
+    """Return the start that a runner reports.
+
+    Raises:
+        InvalidInput: a word is none of the protocol's.
+    """
+    isolation = str(data.get("isolation", "none"))
+    if isolation not in ("strong", "partial", "none"):
+        raise InvalidInput("isolation must be strong, partial or none.")
+    network = data.get("network")
+    if network not in (None, "host", "egress", "none"):
+        raise InvalidInput("network must be host, egress or none.")
+    age = data.get("age_ms", 0)
+    if isinstance(age, bool) or not isinstance(age, int) or not 0 <= age < 2**53:
+        raise InvalidInput("age_ms must be a whole number of milliseconds.")
+    return Start(isolation, network, to_digest(data), age)
+
+
 def to_ending(data: Mapping[str, Any]) -> Ending:
     """Return the end that a runner reports.
 
@@ -216,6 +234,7 @@ def to_ending(data: Mapping[str, Any]) -> Ending:
     return Ending(
         done.cause, done.exit_code, done.signal, done.stopped_by,
         int(done.runtime_ms), str(done.message)[:4000], to_digest(data),
+        to_start(done.started) if isinstance(done.started, dict) else None,
     )  # fmt: skip
 
 

@@ -57,7 +57,8 @@ class Crate:
     user: str
     rootless: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
-    network: bool = False
+    network: str = "none"
+    dns: str = ""
     limits: Mapping[str, int] = field(default_factory=dict)
     ulimits: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     devices: tuple[str, ...] = ()
@@ -86,8 +87,10 @@ def flags(crate: Crate) -> list[str]:
         f"--name={crate.name}", "--pull=never", "--log-driver=none", "--entrypoint=",
         "--cap-drop=all", "--security-opt=no-new-privileges", "--read-only", "--no-healthcheck",
         "--hostname=job", f"--workdir={INSIDE}/work", f"--env-file={crate.env_file}",
-        f"--network={'host' if crate.network else 'none'}",
+        f"--network={crate.network}",
     ]  # fmt: skip
+    if crate.dns:
+        args.append(f"--dns={crate.dns}")
     args += [f"--label={name}={value}" for name, value in crate.labels.items()]
     args += [mount(one) for one in crate.mounts]
     args += [f"--ulimit={name}={low}:{high}" for name, (low, high) in crate.ulimits.items()]

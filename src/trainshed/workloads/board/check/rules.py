@@ -5,23 +5,24 @@ What the operators can do is asked of the compiler itself, so what is called val
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from trainshed.domain.board import Board, Estimate, Finding, Report
 from trainshed.workloads.board.check.shapes import Misfit, check_shapes
-from trainshed.workloads.board.check.tensors import check_tensor, name_of
+from trainshed.workloads.board.check.tensors import check_tensor, name_of, unusual
 from trainshed.workloads.board.compiler.lower import Unsupported, compile_graph
 from trainshed.workloads.board.compiler.plan_memory import plan
 from trainshed.workloads.board.compiler.program import Program
 from trainshed.workloads.board.compiler.registry import entries, refusal
-from trainshed.workloads.board.model.graph import DType, Graph, Operator
+from trainshed.workloads.board.model.graph import DType, Graph, Operator, Tensor
 
 #: The least that start-up, libc and the kernels take in flash, and each layer of them.
-BASE_CODE_BYTES = 4096
+BASE_CODE_BYTES = 1536
 LAYER_CODE_BYTES = 256
 MAX_OPERATORS = 600
 MAX_FINDINGS = 20
 _WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
+_CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
 _CONTROL = ("IF", "WHILE", "CALL", "CALL_ONCE", "STABLEHLO_WHILE", "STABLEHLO_CASE")
 _STATEFUL = (
     "LSTM", "UNIDIRECTIONAL_SEQUENCE_LSTM", "BIDIRECTIONAL_SEQUENCE_LSTM", "RNN", "SVDF",
@@ -160,7 +161,8 @@ def _operator(graph: Graph, op: Operator) -> str | None:
 
 def check_parts(graph: Graph, op: Operator) -> str | None:
     """Return what is wrong with an operator's tensors and options, whatever can be compiled."""
-    return _tensors(graph, op) or _fits(graph, op)
+    odd = None if op.kind in _CONVERSIONS else _of_tensors(graph, op, unusual)
+    return odd or _of_tensors(graph, op, check_tensor) or _fits(graph, op)
 
 
 def unknown(op: Operator) -> str | None:
@@ -179,9 +181,9 @@ def unknown(op: Operator) -> str | None:
     return f"not supported; supported are {', '.join(sorted(entries()))}"
 
 
-def _tensors(graph: Graph, op: Operator) -> str | None:
+def _of_tensors(graph: Graph, op: Operator, look: Callable[[Tensor], str | None]) -> str | None:
     for t in (*op.inputs, *op.outputs):
-        reason = check_tensor(graph.tensors[t]) if t >= 0 else None
+        reason = look(graph.tensors[t]) if t >= 0 else None
         if reason is not None:
             return f"{name_of(graph.tensors[t])} {reason}"
     return None

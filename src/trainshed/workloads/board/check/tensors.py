@@ -6,6 +6,8 @@ from trainshed.workloads.board.model.graph import DType, Tensor
 
 _MAX_NAME = 60
 _LOW, _HIGH = -128, 127
+#: Of computed tensors: so far apart that no product or ratio of scales leaves float32.
+_SMALLEST, _LARGEST = 2.0**-40, 2.0**40
 _TYPES = {
     DType.FLOAT16: "is float16; convert without float16 quantisation, or quantise to int8",
     DType.UINT8: "has the old uint8 quantisation; quantise again to int8",
@@ -19,12 +21,15 @@ def name_of(tensor: Tensor) -> str:
     return f"tensor {tensor.index} ({tensor.name[:_MAX_NAME]!r})"
 
 
+def unusual(tensor: Tensor) -> str | None:
+    """Return what to do about a type that few kernels take, as the end of a sentence."""
+    return _TYPES.get(tensor.dtype)
+
+
 def check_tensor(tensor: Tensor) -> str | None:
     """Return what is wrong with the tensor and what to do, as the end of a sentence."""
     if tensor.variable:
         return "is a variable; models that keep state are not supported"
-    if tensor.dtype in _TYPES:
-        return _TYPES[tensor.dtype]
     if not tensor.n_elements and tensor.data is None:
         return f"is empty: its shape is {list(tensor.shape)}; convert with fixed shapes"
     return _scales(tensor) if tensor.dtype == DType.INT8 else None
@@ -37,6 +42,9 @@ def _scales(tensor: Tensor) -> str | None:
         return f"has a zero point outside of {_LOW} to {_HIGH}"
     if not all(s > 0 for s in tensor.quant.scales):
         return "has a scale of 0"
+    smallest = _SMALLEST if tensor.data is None else 0.0
+    if not all(smallest <= s <= _LARGEST for s in tensor.quant.scales):
+        return "has a scale that no kernel can work with; quantise the model again"
     if len(tensor.quant.scales) > 1 and tensor.data is None:
         return "is computed, but has more than one scale"
     return None

@@ -65,8 +65,11 @@ def per_channel(source: Tensor, weights: Tensor, target: Tensor, n: int) -> list
 
 
 def is_quantized(*tensors: Tensor) -> bool:
-    """Whether each tensor has a scale."""
-    return all(t.quant is not None and t.quant.scales for t in tensors)
+    """Whether each tensor has scales, and no single one of 0."""
+    return all(
+        t.quant is not None and len(t.quant.scales) > 0 and t.quant.scales != (0.0,)
+        for t in tensors
+    )
 
 
 def int8_range(activation: str, target: Tensor) -> tuple[int, int]:

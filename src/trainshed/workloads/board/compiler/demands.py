@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from trainshed.workloads.board.compiler.arithmetic import is_quantized
+from trainshed.workloads.board.compiler.arithmetic import is_quantized, scale
 from trainshed.workloads.board.compiler.entry import NUMPY
 from trainshed.workloads.board.model.graph import DType, Graph, Operator, Tensor
 
@@ -27,6 +27,8 @@ def refuse_unscaled(operator: Operator, *tensors: Tensor) -> str | None:
                 f"{operator.kind}: tensor {tensor.index} ({tensor.name}) has no scale. "
                 "Quantise the whole model."
             )
+        if tensor.dtype in (DType.INT8, DType.UINT8) and scale(tensor) <= 0.0:
+            return f"{operator.kind}: the scale of tensor {tensor.index} ({tensor.name}) is 0."
     return None
 
 

@@ -155,6 +155,7 @@ class Entry:
 
     ``overwrites``: indexes of tensors whose place the first output may take, because the layer
     reads each element before it writes there. ``alias``: the first output is the first input.
+    ``n_inputs``: the least number of inputs, none of them omitted.
     """
 
     kind: str
@@ -165,6 +166,7 @@ class Entry:
     scratch: Callable[[Graph, Operator, Core], int] = _no_scratch
     overwrites: Callable[[Graph, Operator, Core], tuple[int, ...]] = _none_overwritten
     alias: bool = False
+    n_inputs: int = 1
 
 
 NUMPY: dict[DType, str] = {

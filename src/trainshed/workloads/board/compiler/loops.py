@@ -32,8 +32,7 @@ def broadcast(target: Sequence[int], *shapes: Sequence[int]) -> list[Axis]:
     for shape in shapes:
         full = (1,) * (len(target) - len(shape)) + tuple(shape)
         columns.append(tuple(0 if n == 1 else s for n, s in zip(full, strides(full), strict=True)))
-    return [Axis(n, steps) for n, *steps_ in zip(target, *columns, strict=True)
-            for steps in (tuple(steps_),)]  # fmt: skip
+    return [Axis(n, tuple(steps)) for n, *steps in zip(target, *columns, strict=True)]
 
 
 def stretches(target: Sequence[int], shape: Sequence[int]) -> bool:
@@ -58,7 +57,7 @@ def collapse(axes: Sequence[Axis]) -> list[Axis]:
 
 
 def nest(axes: Sequence[Axis], n_arrays: int, inner: Callable[[list[str]], str]) -> str:
-    """Return C: the loops, around what ``inner`` makes of each array's offset (``" + i0 * 12"``)."""
+    """Return C: the loops around what ``inner`` makes of each array's offset, ``" + i0 * 12"``."""
     lines = []
     offsets = [""] * n_arrays
     for depth, axis in enumerate(axes):

@@ -26,7 +26,7 @@ def pack(weights: Bytes, run: int, dsp: bool) -> Bytes:
     n_channels, n = weights.shape
     padded = np.concatenate([weights, np.zeros((n_channels % 2, n), np.int8)])
     if not dsp:
-        return _flat(padded.reshape(-1, 2, n).transpose(0, 2, 1))
+        return _flat(padded)
     order = _order(n, run)
     wide = np.concatenate([padded, np.zeros((len(padded), 1), np.int8)], axis=1)
     pairs = wide[:, order].reshape(len(padded), -1, 2)

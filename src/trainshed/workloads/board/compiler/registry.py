@@ -67,4 +67,19 @@ def refusal(graph: Graph, operator: Operator) -> str | None:
             f"{operator.kind} of {given} to {made} is not supported, only {listed}. "
             "Quantise the whole model to int8, or leave it float32."
         )
-    return entry.refuse(graph, operator)
+    return _incomplete(graph, operator, entry) or entry.refuse(graph, operator)
+
+
+def _incomplete(graph: Graph, operator: Operator, entry: Entry) -> str | None:
+    """What an entry's own functions may rely on."""
+    needed = operator.inputs[: entry.n_inputs]
+    if len(needed) < entry.n_inputs or min(needed, default=0) < 0 or not operator.outputs:
+        return f"{operator.kind} lacks an input or an output."
+    if any(
+        graph.tensors[i].n_elements < 1 for i in (*operator.inputs, *operator.outputs) if i >= 0
+    ):
+        return f"{operator.kind} has a tensor without elements."
+    steps = [v for k, v in operator.options.items() if k.startswith(("stride_", "dilation_"))]
+    if any(not isinstance(v, int) or v < 1 for v in steps):
+        return f"{operator.kind} has a stride or dilation below 1."
+    return None

@@ -48,9 +48,9 @@ _M0PLUS = {
 }  # fmt: skip
 
 CORES: Mapping[str, CoreFacts] = {
-    "cortex-m0plus": CoreFacts(False, False, "mps2-an385", _M0PLUS, 1.29, 0.5),
-    "cortex-m3": CoreFacts(False, False, "mps2-an385", _M4, 1.24, 0.5),
-    "cortex-m4": CoreFacts(True, True, "mps2-an386", _M4, 1.24, 0.35),
-    "cortex-m7": CoreFacts(True, True, "mps2-an500", _M7, 1.05, 0.5),
-    "cortex-m33": CoreFacts(True, True, "mps2-an505", _M33, 1.07, 0.35),
+    "cortex-m0plus": CoreFacts(False, False, "mps2-an385", _M0PLUS, 1.64, 0.5),
+    "cortex-m3": CoreFacts(False, False, "mps2-an385", _M4, 1.43, 0.5),
+    "cortex-m4": CoreFacts(True, True, "mps2-an386", _M4, 1.43, 0.35),
+    "cortex-m7": CoreFacts(True, True, "mps2-an500", _M7, 1.20, 0.5),
+    "cortex-m33": CoreFacts(True, True, "mps2-an505", _M33, 1.24, 0.35),
 }

@@ -26,9 +26,9 @@ UNITS = ("models.c", "main.c", "start.c")
 TIMEOUT_S = 300
 # Scheduling before registers are given out costs more in spills than it gains on these cores.
 FLAGS = (
-    "-O3", "-fno-schedule-insns", "-std=gnu11", "-mthumb", "-g1", "-ffunction-sections", "-fdata-sections",
-    "-fno-strict-aliasing", "-ffp-contract=off", "-fno-math-errno", "-fno-common",
-    "-nostartfiles", "-Wl,--gc-sections", "--specs=nosys.specs",
+    "-O3", "-fno-schedule-insns", "-std=gnu11", "-mthumb", "-g1", "-ffunction-sections",
+    "-fdata-sections", "-fno-strict-aliasing", "-ffp-contract=off", "-fno-math-errno",
+    "-fno-common", "-nostartfiles", "-Wl,--gc-sections", "--specs=nosys.specs",
 )  # fmt: skip
 _FPU = {"cortex-m4": "fpv4-sp-d16", "cortex-m7": "fpv5-sp-d16", "cortex-m33": "fpv5-sp-d16"}
 _OVERFLOW = re.compile(r"region `(FLASH|RAM)' overflowed by (\d+) bytes")
@@ -144,7 +144,7 @@ def _sources(programs: Mapping[str, Program], script: str) -> dict[str, bytes]:
 
 def _key(sources: Mapping[str, bytes], flags: Sequence[str], compiler: str) -> str:
     digest = hashlib.sha256()
-    for part in (compiler, *flags, *(n for name in sorted(sources) for n in (name,))):
+    for part in (compiler, *flags, *sorted(sources)):
         digest.update(part.encode() + b"\0")
     for name in sorted(sources):
         digest.update(len(sources[name]).to_bytes(8, "little") + sources[name])

@@ -49,6 +49,8 @@ def layer_rows(
         "total": {
             "instructions": execution.instructions,
             "time_s": total,
+            "source": timed.duration.source.value,
+            "band": timed.duration.band,
             "macs": sum(layer.macs for layer in program.layers),
         },
     }

@@ -72,7 +72,9 @@ class Target(Protocol):
         self, firmware: Firmware, board: Board, inputs: Sequence[Sequence[bytes]],
         n_inferences: int, folder: Path,
     ) -> Execution:  # fmt: skip
-        """Run ``n_inferences`` on each input set (bytes of each model input, in graph order).
+        """Run ``n_inferences`` on the first input set, and at least one on each other.
+
+        A set is the bytes of each model input, in graph order.
 
         Raises:
             TargetFailed: it cannot run, or two runs disagree.

@@ -79,8 +79,8 @@ class Emulator:
         counts = self._count(firmware, board, inputs[:1], folder / "counted", symbols)
         counted = sum(layer.instructions for layer in counts or ())
         shift = LONG_SHIFT if counted > LONG_INFERENCE else SHIFT
-        once = self._start(firmware, board, inputs[:1], 1, folder / "once", shift)
-        many = self._start(firmware, board, inputs, n_inferences, folder / "many", shift)
+        once = self._start(firmware, board, inputs, 1, folder / "once", shift)
+        many = self._start(firmware, board, inputs[:1], n_inferences, folder / "many", shift)
         if len(many.layers) != len(symbols):
             raise TargetFailed(f"The firmware has {len(symbols)} layers and timed {many.layers}.")
         _agree(once, many, len(inputs))
@@ -89,11 +89,11 @@ class Emulator:
             _plausible(counts, many.layers)
             layers = counts
         return Execution(
-            outputs=_split(many.output, len(inputs), firmware.output_bytes),
+            outputs=_split(once.output, len(inputs), firmware.output_bytes),
             instructions=many.total,
             layers=layers,
             overhead=many.total - sum(layer.instructions for layer in layers),
-            stack_high_water_bytes=many.stack_bytes,
+            stack_high_water_bytes=max(once.stack_bytes, many.stack_bytes),
             n_inferences=n_inferences,
             command=command(board.machine, "firmware.elf", shift),
         )
@@ -193,7 +193,7 @@ def _agree(once: _Run, many: _Run, n_sets: int) -> None:
     """The second run took as long as the first, layer by layer, and gave the same."""
     if once.layers != many.layers or once.total != many.total:
         raise TargetFailed("Two emulated runs of the same firmware took different counts.")
-    if many.output[: len(many.output) // n_sets] != once.output:
+    if once.output[: len(once.output) // n_sets] != many.output:
         raise TargetFailed("Two emulated runs of the same firmware gave different results.")
 
 

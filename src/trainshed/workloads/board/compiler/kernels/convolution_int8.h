@@ -110,7 +110,45 @@ INLINE column_t *widen_zero(column_t *to, int zero, int n)
     return to + n;
 }
 
-/* Two channels, whose weights alternate, by one or two columns. */
+/* Two channels, one after the other, by one or two columns. */
+#if defined(__ARM_ARCH_6M__)
+/* Written out: the compiler does not keep the four pointers, one index and four sums in registers. */
+INLINE const int8_t *multiply(const int8_t *weights, const column_t *column, int n, int n_channels,
+                              int n_columns, int32_t *sums)
+{
+    int32_t a0 = sums[0], b0 = sums[2], a1 = sums[1], b1 = sums[3];
+    int32_t i = n - 1, one, two, three;
+    (void)n_channels;
+    if (n_columns == 2)
+        __asm__(".syntax unified\n"
+                "1: ldrsb %[one], [%[a], %[i]]\n"
+                "ldrsb %[two], [%[x], %[i]]\n"
+                "movs %[three], %[one]\n"
+                "muls %[three], %[two]\n"
+                "add %[a0], %[three]\n"
+                "ldrsb %[three], [%[y], %[i]]\n"
+                "muls %[one], %[three]\n"
+                "add %[a1], %[one]\n"
+                "ldrsb %[one], [%[b], %[i]]\n"
+                "muls %[two], %[one]\n"
+                "add %[b0], %[two]\n"
+                "muls %[three], %[one]\n"
+                "add %[b1], %[three]\n"
+                "subs %[i], #1\n"
+                "bpl 1b"
+                : [i] "+l"(i), [one] "=&l"(one), [two] "=&l"(two), [three] "=&l"(three),
+                  [a0] "+h"(a0), [a1] "+h"(a1), [b0] "+h"(b0), [b1] "+h"(b1)
+                : [a] "l"(weights), [b] "l"(weights + n), [x] "l"(column), [y] "l"(column + n)
+                : "cc", "memory");
+    else
+        for (; i >= 0; i--) {
+            a0 += weights[i] * column[i];
+            b0 += weights[n + i] * column[i];
+        }
+    sums[0] = a0, sums[2] = b0, sums[1] = a1, sums[3] = b1;
+    return weights + 2 * n;
+}
+#else
 INLINE const int8_t *multiply(const int8_t *weights, const column_t *column, int n, int n_channels,
                               int n_columns, int32_t *sums)
 {
@@ -118,7 +156,7 @@ INLINE const int8_t *multiply(const int8_t *weights, const column_t *column, int
     (void)n_channels;
 #pragma GCC unroll 4
     for (int i = 0; i < n; i++) {
-        int32_t a = weights[2 * i], b = weights[2 * i + 1];
+        int32_t a = weights[i], b = weights[n + i];
         a0 += a * column[i];
         b0 += b * column[i];
         if (n_columns == 2) {
@@ -129,6 +167,7 @@ INLINE const int8_t *multiply(const int8_t *weights, const column_t *column, int
     sums[0] = a0, sums[2] = b0, sums[1] = a1, sums[3] = b1;
     return weights + 2 * n;
 }
+#endif
 #define BLOCK 2
 #define SMALL_BLOCK 2
 #endif

@@ -14,18 +14,24 @@ struct rescale {
 /* What both operands are shifted by before they are brought to one scale. */
 enum { HEADROOM = 20 };
 
-/* Steps are 1, or 0 for an operand that is repeated. */
-KERNEL void sub_int8(const int8_t *x, const int8_t *y, int8_t *out, int n, int x_step, int y_step,
-                     struct rescale of_x, struct rescale of_y, struct rescale of_out,
-                     int32_t low, int32_t high)
+/* Onto the scale that both operands share: their multipliers are at most 1/2. */
+INLINE int32_t on_common_scale(int32_t stored, struct rescale of)
+{
+    return divide_by_power(doubling_high((stored - of.zero) * (1 << HEADROOM), of.multiplier),
+                           -of.shift);
+}
+
+/* ADD with a sign of 1, SUB with -1. Steps are 1, or 0 for an operand that is repeated. */
+KERNEL void sum_int8(const int8_t *x, const int8_t *y, int8_t *out, int n, int x_step, int y_step,
+                     int32_t sign, struct rescale of_x, struct rescale of_y,
+                     struct rescale of_out, int32_t low, int32_t high)
 {
     for (int i = 0; i < n; i++) {
-        int32_t a = shift_left(x[i * x_step] - of_x.zero, HEADROOM);
-        int32_t b = shift_left(y[i * y_step] - of_y.zero, HEADROOM);
-        int32_t difference = requantize(a, of_x.multiplier, of_x.shift) -
-                             requantize(b, of_y.multiplier, of_y.shift);
-        int32_t value = requantize(difference, of_out.multiplier, of_out.shift) + of_out.zero;
-        out[i] = (int8_t)clamp(value, low, high);
+        int32_t sum = on_common_scale(x[i * x_step], of_x) +
+                      sign * on_common_scale(y[i * y_step], of_y);
+        int32_t value = divide_by_power(doubling_high_saturating(sum, of_out.multiplier),
+                                        -of_out.shift);
+        out[i] = (int8_t)clamp(value + of_out.zero, low, high);
     }
 }
 

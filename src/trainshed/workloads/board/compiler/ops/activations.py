@@ -58,7 +58,9 @@ def _relu(operator: Operator, source: Tensor, target: Tensor) -> list[int]:
 def _relu6(operator: Operator, source: Tensor, target: Tensor) -> list[int]:
     """Not rescaled: the reference takes both scales for the same."""
     zero = zero_point(source)
-    six = _clamped(zero + round_half_away(f32(6.0 / np.float32(scale(source)))), source)
+    six = _clamped(
+        zero + round_half_away(float(np.float32(6.0) / np.float32(scale(source)))), source
+    )
     return [max(zero, min(six, v)) for v in _stored(source)]
 
 

@@ -197,13 +197,14 @@ def refuse_weights(graph: Graph, operator: Operator, per_axis: int) -> str | Non
         return f"{operator.kind} needs constant weights."
     if not is_quantized(source, weights, target):
         return f"{operator.kind}: a tensor has no scale. Quantise the whole model."
+    n = weights.shape[per_axis] if per_axis < len(weights.shape) else 0
     if len(operator.inputs) > 2 and operator.inputs[2] >= 0:
         bias = graph.tensors[operator.inputs[2]]
-        if bias.data is None or bias.dtype is not DType.INT32:
-            return f"{operator.kind} needs a constant int32 bias."
+        if bias.data is None or bias.dtype is not DType.INT32 or bias.n_elements != n:
+            return f"{operator.kind} needs a constant int32 bias, one an output channel."
     quant = weights.quant
     assert quant is not None
-    if len(quant.scales) not in (1, weights.shape[per_axis]):
+    if len(quant.scales) not in (1, n):
         return f"{operator.kind} has {len(quant.scales)} scales of weights for its channels."
     return refuse_activation(operator)
 
@@ -280,6 +281,10 @@ def _refuse_matrix(graph: Graph, operator: Operator) -> str | None:
 
 
 ENTRIES = (
-    Entry("CONV_2D", 6, (INT8,), _emit_conv, _refuse_conv, _conv_scratch, _conv_overwrites),
-    Entry("FULLY_CONNECTED", 12, (INT8,), _emit_matrix, _refuse_matrix, _matrix_scratch),
+    Entry(
+        "CONV_2D", 6, (INT8,), _emit_conv, _refuse_conv, _conv_scratch, _conv_overwrites, n_inputs=2
+    ),
+    Entry(
+        "FULLY_CONNECTED", 12, (INT8,), _emit_matrix, _refuse_matrix, _matrix_scratch, n_inputs=2
+    ),
 )

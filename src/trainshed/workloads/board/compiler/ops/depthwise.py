@@ -131,4 +131,6 @@ def _refuse(graph: Graph, operator: Operator) -> str | None:
     return refuse_shape(depthwise_shape(graph, operator), graph.tensors[operator.outputs[0]])
 
 
-ENTRIES = (Entry("DEPTHWISE_CONV_2D", 7, (INT8,), _emit, _refuse, _scratch, _overwrites),)
+ENTRIES = (
+    Entry("DEPTHWISE_CONV_2D", 7, (INT8,), _emit, _refuse, _scratch, _overwrites, n_inputs=2),
+)

@@ -10,7 +10,6 @@ import numpy as np
 
 from trainshed.workloads.board.compiler.arithmetic import (
     activation_of,
-    f32,
     is_quantized,
     round_half_away,
     scale,
@@ -263,7 +262,7 @@ def _nearest(n_in: int, n_out: int, corners: bool, half: bool) -> list[int]:
         ratio = np.float32(n_in - 1) / (one * np.float32(n_out - 1))
     found = []
     for i in range(n_out):
-        at = f32((np.float32(i) + np.float32(0.5 if half else 0.0)) * ratio)
+        at = float((np.float32(i) + np.float32(0.5 if half else 0.0)) * ratio)
         found.append(max(0, min(round_half_away(at) if corners else math.floor(at), n_in - 1)))
     return found
 

@@ -1,4 +1,4 @@
-"""ADD (float32), SUB, MUL and PRELU: two operands, the smaller stretched to the larger."""
+"""ADD, SUB, MUL and PRELU: two operands, the smaller stretched to the larger."""
 
 from __future__ import annotations
 
@@ -59,19 +59,24 @@ def _float(function: str) -> Entry:
     return Entry(kind, version, (FLOAT,), emit, _refuse_pair, overwrites=_overwrites)
 
 
-def _sub_int8(site: Site) -> Code:
-    x, y, out = site.input(0), site.input(1), site.output()
+def _common_scale(graph: Graph, operator: Operator) -> tuple[float, float]:
+    """Twice the larger scale, and how that becomes the output's."""
+    x, y = inputs_of(graph, operator)
     common = 2.0 * max(scale(x), scale(y))
+    return common, common / ((1 << HEADROOM) * scale(output_of(graph, operator)))
+
+
+def _sum_int8(site: Site) -> Code:
+    x, y, out = site.input(0), site.input(1), site.output()
+    common, to_out = _common_scale(site.graph, site.operator)
     low, high = int8_range(activation_of(site.operator), out)
-    rest = ", ".join(
-        (
-            rescale(zero_point(x), scale(x) / common),
-            rescale(zero_point(y), scale(y) / common),
-            rescale(zero_point(out), common / ((1 << HEADROOM) * scale(out))),
-            str(low), str(high),
-        )
+    rest = (
+        "1" if site.operator.kind == "ADD" else "-1",
+        rescale(zero_point(x), scale(x) / common),
+        rescale(zero_point(y), scale(y) / common),
+        rescale(zero_point(out), to_out), str(low), str(high),
     )  # fmt: skip
-    return Code(_rows(site, "sub_int8", rest), ("pairs_int8.h",))
+    return Code(_rows(site, "sum_int8", *rest), ("pairs_int8.h",))
 
 
 def _mul_int8(site: Site) -> Code:
@@ -111,6 +116,13 @@ def _refuse_operands(graph: Graph, operator: Operator) -> str | None:
     return reason
 
 
+def _refuse_sum(graph: Graph, operator: Operator) -> str | None:
+    reason = _refuse_pair(graph, operator)
+    if reason is None and _common_scale(graph, operator)[1] >= 1.0:
+        return f"{operator.kind}: the scale of the output is too small for the reference."
+    return reason
+
+
 def _refuse_prelu(graph: Graph, operator: Operator) -> str | None:
     if len(output_of(graph, operator).shape) > _PRELU_RANK:
         return f"PRELU of more than {_PRELU_RANK} dimensions is not supported."
@@ -127,7 +139,8 @@ ENTRIES = (
     _float("add_f32"),
     _float("sub_f32"),
     _float("mul_f32"),
-    Entry("SUB", 5, (INT8,), _sub_int8, _refuse_pair, overwrites=_overwrites),
+    Entry("ADD", 5, (INT8,), _sum_int8, _refuse_sum, overwrites=_overwrites),
+    Entry("SUB", 5, (INT8,), _sum_int8, _refuse_sum, overwrites=_overwrites),
     Entry("MUL", 7, (INT8,), _mul_int8, _refuse_pair, overwrites=_overwrites),
     Entry("PRELU", 2, (INT8,), _prelu_int8, _refuse_prelu, overwrites=_overwrites),
     Entry("PRELU", 2, (FLOAT,), _prelu_float, _refuse_prelu, overwrites=_overwrites),
