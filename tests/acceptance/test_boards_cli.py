@@ -88,4 +88,4 @@ def test_the_operator_gives_runs(trainshed: Trainshed) -> None:
     assert given.endswith("board_run available\n")
     changed = trainshed("accounts", "update", account["id"], "--plan", "pro", "--json").stdout
     assert json.loads(changed)["plan"] == "pro"
-    trainshed("accounts", "update", account["id"], "--plan", "gold", status=1)
+    trainshed("accounts", "update", account["id"], "--plan", "gold", status=2)

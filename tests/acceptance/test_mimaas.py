@@ -142,6 +142,13 @@ def test_the_run_is_a_job_that_cost_one_run(
     assert held == {"credit": (0, 0), "board_run": (9_000_000, 0)}
 
 
+def test_what_was_built_is_kept_for_the_account(server: Server, done: Any) -> None:
+    account = server.data / "caches" / "board"
+    kept = [p.name for p in account.rglob("*") if p.is_file()]
+    assert [n for n in kept if n.endswith(".elf")], kept
+    assert [n for n in kept if n.startswith("counter-")], kept
+
+
 def test_a_broken_model_costs_nothing(client: PublicClient, done: Any) -> None:
     before = client.json("GET", "/me")["available_runs"]
     for model in (b"GIF89a" + bytes(100), small_cnn()[:400]):

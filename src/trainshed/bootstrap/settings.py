@@ -241,6 +241,8 @@ class Settings(BaseSettings):
     board_emulators: int | None = Field(default=None, ge=1)
     """How many jobs may run on one board at once, as its availability tells; default as many as the
     machine holds."""
+    caches_bytes: int = Field(default=2 * GIB, ge=0)
+    """Disk for what runs on boards keep for the next ones; the oldest files go first."""
     local_credits: int = Field(default=10_000, ge=0)
     """Credits the built-in account `local` is granted once, as a visible entry: open mode spends
     them."""

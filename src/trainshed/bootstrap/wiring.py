@@ -131,6 +131,7 @@ def policy(settings: Settings, listen: list[Address], gpus: bool) -> Policy:
         packages=tuple(p.package() for p in settings.credit_packages),
         board_plans=plans(settings),
         board_emulators=settings.board_emulators,
+        max_cache_bytes=settings.caches_bytes,
         local_grant_ucredits=settings.local_credits * 1_000_000,
         max_workers=settings.max_workers,
         images=images(settings),

@@ -70,6 +70,7 @@ class Policy:
     packages: tuple[Package, ...] = ()
     board_plans: tuple[BoardPlan, ...] = (BoardPlan("free", 10),)
     board_emulators: int | None = None
+    max_cache_bytes: int = 2 * 1024**3
     max_backlog: int = 20_000
     local_grant_ucredits: int = 10_000_000_000
     max_workers: int | None = None

@@ -63,6 +63,14 @@ class KeepsEnvironments(Protocol):
 
 
 @runtime_checkable
+class KeepsCaches(Protocol):
+    """Executors that keep caches of closed workloads on this machine."""
+
+    def trim_caches(self, limit_bytes: int) -> None:
+        """Remove the oldest files down to the limit; may do so once a minute only."""
+
+
+@runtime_checkable
 class Cleans(Protocol):
     """Executors that keep files of an Attempt on this machine."""
 

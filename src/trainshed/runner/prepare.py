@@ -9,7 +9,17 @@ import time
 import zlib
 from dataclasses import replace
 
-from trainshed.runner import build, containers, etc, images, launch, network, preflight, workspace
+from trainshed.runner import (
+    build,
+    cache,
+    containers,
+    etc,
+    images,
+    launch,
+    network,
+    preflight,
+    workspace,
+)
 from trainshed.runner.client import Abandoned, Client, Stale
 from trainshed.runner.config import SYSTEM_DIRS, Config, prefixes
 from trainshed.runner.limits import Cgroup, create
@@ -53,6 +63,7 @@ class Preparing:
         self._system: int | None = None
         self.container: containers.Container | None = None
         self._root = os.getpid()
+        self._cache = ""
 
     def figures(self) -> Heartbeat:
         """Return what a heartbeat says. Called from the heartbeat's thread."""
@@ -97,6 +108,7 @@ class Preparing:
         self._open_logs(choice)
         job = self._with_environment(choice)
         self._fetch(choice)
+        self._cache = cache.prepare(config.data, job, choice)
         self._look_ahead(choice)
         self.network = network.build(config, choice, job, self.say)
         self.job = job = replace(job, api_url=self.network.api_url)
@@ -174,7 +186,8 @@ class Preparing:
 
     def _variables(self, choice: Choice, shown: str = "") -> dict[str, str]:
         tmp = "/tmp" if choice.kind == "bwrap" else self.place.tmp  # noqa: S108
-        return launch.environment(self.job, self.place, self.config.library, tmp, shown)
+        found = launch.environment(self.job, self.place, self.config.library, tmp, shown)
+        return {**found, cache.variable(self.job): self._cache} if self._cache else found
 
     def _announce(self, text: str) -> None:
         """Say what takes long, at once, and keep the lease meanwhile."""
@@ -203,6 +216,8 @@ class Preparing:
         job, config, place = self.job, self.config, self.place
         extra = [str(path) for path in job.sandbox.get("read_only") or []]
         writable = [place.work, place.output, place.checkpoints, place.job]
+        if self._cache:
+            writable.append(self._cache)
         if job.resume is not None and not job.volume:
             writable.append(place.resume)
         if choice.kind == "bwrap":

@@ -28,6 +28,7 @@ register("attempts.after_finish")
 class Work:
     """What an Attempt is to run: rows only; blobs are opened by the door. ``image_digest``: that
     of an earlier Attempt. ``login``: for the registry of the Job's image.
+    ``cache``: the name of a folder that the account's Jobs share, or "".
     """
 
     attempt: Attempt
@@ -40,6 +41,7 @@ class Work:
     resuming: bool = False
     image_digest: str | None = None
     login: Login | None = None
+    cache: str = ""
 
 
 def authenticate(engine: Engine, attempt_id: str, token: str) -> None:
@@ -106,9 +108,19 @@ def beginning(engine: Engine, attempt_id: str) -> Callable[[Tx], Work]:
             resuming=again and resume is not None,
             image_digest=next((a.image_digest for a in earlier if a.image_digest), None),
             login=registries.login_of(tx, job),
+            cache=_cache_of(engine, job),
         )
 
     return apply
+
+
+def _cache_of(engine: Engine, job: Job) -> str:
+    workload = engine.deps.workloads.get(job.spec.workload)
+    try:
+        planned = workload.plan(job.spec) if workload is not None else None
+    except InvalidInput:  # planned by another version; what runs will say what is wrong
+        return ""
+    return planned.cache if planned is not None and planned.closed else ""
 
 
 def files_of(engine: Engine, attempt_id: str, resume: bool) -> tuple[str, list[FileRef]]:

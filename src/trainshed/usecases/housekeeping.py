@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from trainshed.domain.attempt import Attempt
 from trainshed.domain.errors import NotFound
 from trainshed.ports.deps import Deps
-from trainshed.ports.executor import Cleans, KeepsEnvironments
+from trainshed.ports.executor import Cleans, KeepsCaches, KeepsEnvironments
 from trainshed.ports.store import Tx
 from trainshed.ports.streams import LOG_STREAMS
 from trainshed.usecases import firing, grants, logs
@@ -63,10 +63,12 @@ def _purge(tx: Tx, deps: Deps, now: datetime) -> None:
 
 
 def trim_environments(deps: Deps) -> None:
-    """Keep built environments below their limit."""
+    """Keep built environments and workloads' caches below their limits."""
     for executor in deps.executors.values():
         if isinstance(executor, KeepsEnvironments):
             executor.trim_environments(deps.policy.environments.max_bytes)
+        if isinstance(executor, KeepsCaches):
+            executor.trim_caches(deps.policy.max_cache_bytes)
 
 
 def collect_garbage(deps: Deps, grace: timedelta = GRACE) -> Swept:

@@ -72,6 +72,8 @@ class Assignment(Message):
     the image's name, "framework": null or {"name", "package", "modules": {module: package}},
     "mapped": whether ``python`` is the operator's for it, "account": whose, "sdists": bool,
     "build_s", "max_bytes", "pip": {variables for pip, never logged}}.
+    ``cache``: {} or {"name", "account"}: a folder that the account's Jobs with that name share, at
+    the path in ``TRAINSHED_NAME_CACHE``; only where none of the user's code runs.
     ``checkpoint_every_epochs``: a snapshot each time so many further epochs were reported.
     ``container``: for the environment kind ``image``: {"name": registry/repository, "reference":
     with its tag or digest, "engine": "auto"|"podman"|"docker", "pull": "missing"|"always"|"never",
@@ -104,6 +106,7 @@ class Assignment(Message):
     volume: str = ""
     resume_flag: str = ""
     resuming: bool = True
+    cache: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,7 @@ def to_assignment(
         volume=spec.checkpoint_path,
         resume_flag=spec.resume_flag,
         resuming=work.resuming,
+        cache={"name": work.cache, "account": attempt.account_id} if work.cache else {},
     )
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from trainshed.domain.errors import Unavailable
 from trainshed.domain.resources import Offer
-from trainshed.executors.process import containers, environments, install, procs
+from trainshed.executors.process import caches, containers, environments, install, procs
 from trainshed.executors.process.offers import found_gpus, offers, usable_cpus, usable_memory
 from trainshed.ports.executor import Launch, Observation
 
@@ -26,6 +26,8 @@ ANSWER_S = 10.0
 STOP_S = 10.0
 OFFERS_S = 60.0
 GROUPS_S = 60.0
+#: Between two looks at the caches of workloads.
+CACHES_S = 60.0
 SOCKET = "template.sock"
 
 
@@ -58,6 +60,7 @@ class ProcessExecutor:
         self._checked = False
         self._offers: tuple[float, list[Offer]] | None = None
         self._groups: tuple[float, list[str]] | None = None
+        self._caches_at = -CACHES_S
 
     def offers(self) -> Sequence[Offer]:
         """Return what this machine could run when idle; looked up anew each minute."""
@@ -142,6 +145,13 @@ class ProcessExecutor:
     def trim_environments(self, limit_bytes: int, spared_s: float = environments.SPARED_S) -> None:
         """Remove environments that no runner uses until the rest has at most ``limit_bytes``."""
         environments.trim(self._data / "environments", limit_bytes, spared_s)
+
+    def trim_caches(self, limit_bytes: int) -> None:
+        """Remove the oldest files of caches until the rest has at most ``limit_bytes``."""
+        now = time.monotonic()
+        if now - self._caches_at > CACHES_S:
+            self._caches_at = now
+            caches.trim(self._data / "caches", limit_bytes)
 
     def shut(self) -> bool:
         """Have an idle template leave; False if it still has runners."""
