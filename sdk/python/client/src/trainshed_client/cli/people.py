@@ -98,6 +98,7 @@ def credits_(entries: bool, limit: int, as_json: bool) -> None:
                 e.seq,
                 render.when(e.created_at),
                 e.kind,
+                e.unit,
                 amount(e.amount_ucredits),
                 amount(e.balance_after_ucredits),
                 e.job_id,
@@ -105,7 +106,7 @@ def credits_(entries: bool, limit: int, as_json: bool) -> None:
             )
             for e in lines
         )
-        heads = ("entry", "at", "kind", "amount", "balance after", "job", "memo")
+        heads = ("entry", "at", "kind", "unit", "amount", "balance after", "job", "memo")
         render.show(render.table(heads, ledger))
 
 
