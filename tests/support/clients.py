@@ -88,9 +88,12 @@ class Client:
         return done.stdout + done.stderr
 
     def script(self, path: Path, **given: Any) -> dict[str, Any]:
-        """Run a Python script with the client's interpreter; return the JSON of its last line."""
+        """Run a Python script with the client's interpreter; return the JSON of its last line.
+
+        It reads what it is given from standard input: arguments are there for everyone to see.
+        """
         given = {"key": self.tenant.key, "url": self.tenant.url, "home": str(self.home), **given}
-        done = self._run([str(self.python), str(path), json.dumps(given)], None)
+        done = self._run([str(self.python), str(path)], None, json.dumps(given))
         assert done.returncode == 0, done.stdout + done.stderr
         found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return found
@@ -102,9 +105,9 @@ class Client:
         return done.stdout
 
     def _run(
-        self, command: list[str], env: dict[str, str] | None
+        self, command: list[str], env: dict[str, str] | None, given: str = ""
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             command, cwd=self.home, env={**self.env, **(env or {})}, timeout=180,
-            capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, check=False, input=given,
         )  # fmt: skip
