@@ -35,14 +35,20 @@ def python_of(name: str) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         done = folder / "installed"
         if not done.exists() or done.read_text() != stamp:
-            venv.create(folder, clear=True, with_pip=True)
-            command = [folder / "bin" / "python", "-m", "pip", "--disable-pip-version-check"]
-            subprocess.run(
-                [*command, "install", "--quiet", "--require-hashes", "-r", requirements],
-                check=True, timeout=600,
-            )  # fmt: skip
+            made = make_venv(folder, "--require-hashes", "-r", str(requirements))
+            assert made.returncode == 0, made.stderr
             done.write_text(stamp)
     return folder / "bin" / "python"
+
+
+def make_venv(folder: Path, *wanted: str) -> subprocess.CompletedProcess[str]:
+    """Make a venv and install what is ``wanted`` by our own pip; only what is used is compiled."""
+    venv.create(folder, clear=True, with_pip=False)
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    return subprocess.run(
+        [*command, "--python", str(folder), "install", "--quiet", "--no-compile", *wanted],
+        capture_output=True, text=True, check=False, timeout=600,
+    )  # fmt: skip
 
 
 class Tenant:
