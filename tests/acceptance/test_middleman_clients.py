@@ -198,11 +198,13 @@ def test_every_command_of_the_sdks_cli(
     cli("data", "upload", "slow.py")
     other = re.search(r"ID: ([0-9a-f-]{36})", cli("jobs", "create", "slow.py", "digits.csv"))
     assert other is not None
-    eventually(lambda: "begun" in cli("jobs", "logs", other[1]), 60)
+    client.tenant.hear(other[1], "begun")
+    assert "begun" in cli("jobs", "logs", other[1])
     assert "Status: paused" in cli("jobs", "pause", other[1][:8])
     assert "API Error (409)" in cli("jobs", "pause", other[1][:8], ok=False)
     assert "Status: resuming" in cli("jobs", "resume", other[1][:8])
-    eventually(lambda: cli("jobs", "logs", other[1]).count("begun") == 2, 60)
+    client.tenant.hear(other[1], "begun", 2)
+    assert cli("jobs", "logs", other[1]).count("begun") == 2
     # Both times it ran count, at the CPU's price: one whole credit of the 40 that were reserved.
     assert "Refunded: 39 credits" in cli("jobs", "cancel", other[1][:8], "-y")
     assert "Balance" in cli("billing", "balance")

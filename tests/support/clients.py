@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-from tests.support.server import Server
+from tests.support.server import Server, eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 PINNED = ROOT / "tests" / "acceptance" / "clients"
@@ -71,6 +71,15 @@ class Tenant:
             key = me.post("/v1/keys", json=new)
         assert key.status_code == 201, key.text
         self.name, self.key, self.url = name, str(key.json()["secret"]), f"{server.url}/api/v1"
+
+    def hear(self, job_id: str, word: str, times: int = 1) -> None:
+        """Wait until a job's log says something so many times; a client asked again and again
+        would be a new process each time.
+        """
+        headers = {"Authorization": f"Bearer {self.key}"}
+        with httpx2.Client(headers=headers, timeout=30) as http:
+            logs = f"{self.url}/jobs/{job_id}/logs"
+            eventually(lambda: http.get(logs).text.count(word) >= times, 60, f"{job_id}: {word}")
 
 
 class Client:
