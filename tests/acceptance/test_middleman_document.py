@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.support.clients import Client, Tenant
 from tests.support.index import serving
-from tests.support.server import Server, eventually, running
+from tests.support.server import Server, running
 
 NAME = "middleman-ml-0.1.0"
 FENCED = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -79,7 +79,7 @@ def long_job(client: Client) -> str:
     made = client.cli("jobs", "create", "long.py", "/data/dataset")
     found = re.search(r"ID: ([0-9a-f-]{36})", made)
     assert found is not None
-    eventually(lambda: "Epoch 1/2" in client.cli("jobs", "logs", found[1]), 60)
+    client.tenant.hear(found[1], "Epoch 1/2")
     return found[1]
 
 

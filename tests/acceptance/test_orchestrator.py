@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from tests.support.clients import make_venv
 from tests.support.server import Server, doctor, eventually, running
 
 from trainshed.runner.launch import SYSTEM_PATH
@@ -138,15 +139,10 @@ def http(open_server: Server) -> Iterator[httpx2.Client]:
 def peers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An environment with the two public HTTP clients that the document uses."""
     folder = tmp_path_factory.mktemp("peers")
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    python = folder / "bin" / "python"
-    done = subprocess.run(
-        [python, "-m", "pip", "--disable-pip-version-check", "install", "-q", "requests", "httpx"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = make_venv(folder, "requests", "httpx")
     if done.returncode:
         pytest.skip("requests and httpx cannot be installed here: " + done.stderr[-200:])
-    return python
+    return folder / "bin" / "python"
 
 
 def curl(server: Server, block: str) -> tuple[int, Any]:

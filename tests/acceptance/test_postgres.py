@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tests.support.nursery import run
 from tests.support.server import Api, Server, eventually, running
+from tests.support.stores import Postgres
 
-TRAINSHED = str(Path(sys.executable).parent / "trainshed")
 JOB = (
     "import os, time\nimport trainshed_job as job\n"
     "for i in range({n}):\n    print(i, flush=True)\n    job.log(step=i, value=i)\n"
@@ -21,16 +20,13 @@ JOB = (
 
 
 def verified(server: Server, url: str) -> bool:
-    done = subprocess.run(
-        [TRAINSHED, "doctor", "--verify", "--data", str(server.data), "--database", url],
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    done = run("doctor", "--verify", "--data", str(server.data), "--database", url)
     assert done.stdout == "Every invariant holds.\n", done
     return done.returncode == 0
 
 
-def test_life_of_a_job_and_a_killed_server(pg_server: Callable[[], str], tmp_path: Path) -> None:
-    url = pg_server()
+def test_life_of_a_job_and_a_killed_server(pg_server: Postgres, tmp_path: Path) -> None:
+    url = pg_server.empty()
     with running(tmp_path / "data", "--database", url) as server:
         api = Api(server)
         job_id = api.python(JOB.format(n=5, pause=0), env={"SECRET": "x"})

@@ -223,14 +223,15 @@ def test_a_build_has_a_time_limit(place: Shed, index: Index) -> None:
 
 def test_those_not_used_for_longest_go_first(place: Shed, index: Index) -> None:
     place.executor.trim_environments(0, 0)
-    paths = []
-    for name in ("eldest", "middle", "newest"):
-        index.wheel(name, "")
-        one = place.launch(["true"], environment=wanting(index, name))
-        wait_for(lambda one=one: one.finished, BUILD_S)
-        wait_for(lambda one=one: place.gone(one))
-        paths += [p for p in built(place) if p not in paths]
-    eldest, middle, newest = paths
+    index.wheel("newest", "")
+    one = place.launch(["true"], environment=wanting(index, "newest"))
+    wait_for(lambda: one.finished, BUILD_S)
+    wait_for(lambda: place.gone(one))
+    (newest,) = built(place)
+    eldest, middle = (newest.with_name(digit * 32) for digit in "12")
+    for copy in (eldest, middle):
+        shutil.copytree(newest, copy, symlinks=True)
+        copy.with_name(f"{copy.name}.lock").touch(0o600)
     user = place.launch(
         ["python", "-c", "import time; print(1); time.sleep(60)"],
         environment=wanting(index, "newest"),

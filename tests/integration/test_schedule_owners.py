@@ -15,7 +15,7 @@ from trainshed.domain.schedule import FireState
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def shed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shed]:
-    url = f"sqlite:///{tmp_path / 'trainshed.db'}"
+    url = None
     if request.param == "postgresql":
         fresh: Callable[[], str] = request.getfixturevalue("pg_server")
         url = fresh()

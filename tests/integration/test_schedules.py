@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support import stores
 from tests.support.engine import make_engine, principal_with_credits
 from tests.support.timetable import Shed
 
@@ -29,7 +30,7 @@ from trainshed.usecases import attempts, control, deliveries, dispatch, firing, 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'trainshed.db'}"
+        return stores.sqlite(tmp_path / "trainshed.db")
     fresh: Callable[[], str] = request.getfixturevalue("pg_server")
     return fresh()
 

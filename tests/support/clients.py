@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-from tests.support.server import Server
+from tests.support.server import Server, eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 PINNED = ROOT / "tests" / "acceptance" / "clients"
@@ -35,14 +35,20 @@ def python_of(name: str) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         done = folder / "installed"
         if not done.exists() or done.read_text() != stamp:
-            venv.create(folder, clear=True, with_pip=True)
-            command = [folder / "bin" / "python", "-m", "pip", "--disable-pip-version-check"]
-            subprocess.run(
-                [*command, "install", "--quiet", "--require-hashes", "-r", requirements],
-                check=True, timeout=600,
-            )  # fmt: skip
+            made = make_venv(folder, "--require-hashes", "-r", str(requirements))
+            assert made.returncode == 0, made.stderr
             done.write_text(stamp)
     return folder / "bin" / "python"
+
+
+def make_venv(folder: Path, *wanted: str) -> subprocess.CompletedProcess[str]:
+    """Make a venv and install what is ``wanted`` by our own pip; only what is used is compiled."""
+    venv.create(folder, clear=True, with_pip=False)
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    return subprocess.run(
+        [*command, "--python", str(folder), "install", "--quiet", "--no-compile", *wanted],
+        capture_output=True, text=True, check=False, timeout=600,
+    )  # fmt: skip
 
 
 class Tenant:
@@ -66,6 +72,15 @@ class Tenant:
         assert key.status_code == 201, key.text
         self.name, self.key, self.url = name, str(key.json()["secret"]), f"{server.url}/api/v1"
 
+    def hear(self, job_id: str, word: str, times: int = 1) -> None:
+        """Wait until a job's log says something so many times; a client asked again and again
+        would be a new process each time.
+        """
+        headers = {"Authorization": f"Bearer {self.key}"}
+        with httpx2.Client(headers=headers, timeout=30) as http:
+            logs = f"{self.url}/jobs/{job_id}/logs"
+            eventually(lambda: http.get(logs).text.count(word) >= times, 60, f"{job_id}: {word}")
+
 
 class Client:
     """One installed client, run as its user would, in a home of its own."""
@@ -88,9 +103,12 @@ class Client:
         return done.stdout + done.stderr
 
     def script(self, path: Path, **given: Any) -> dict[str, Any]:
-        """Run a Python script with the client's interpreter; return the JSON of its last line."""
+        """Run a Python script with the client's interpreter; return the JSON of its last line.
+
+        It reads what it is given from standard input: arguments are there for everyone to see.
+        """
         given = {"key": self.tenant.key, "url": self.tenant.url, "home": str(self.home), **given}
-        done = self._run([str(self.python), str(path), json.dumps(given)], None)
+        done = self._run([str(self.python), str(path)], None, json.dumps(given))
         assert done.returncode == 0, done.stdout + done.stderr
         found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return found
@@ -102,9 +120,9 @@ class Client:
         return done.stdout
 
     def _run(
-        self, command: list[str], env: dict[str, str] | None
+        self, command: list[str], env: dict[str, str] | None, given: str = ""
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             command, cwd=self.home, env={**self.env, **(env or {})}, timeout=180,
-            capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, check=False, input=given,
         )  # fmt: skip

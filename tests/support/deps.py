@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import datetime
 import socket
@@ -13,9 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import uvicorn
+from argon2 import PasswordHasher
 from fastapi import FastAPI
+from fastapi.routing import request_response
 from starlette.testclient import TestClient
+from tests.support import stores
 
 from trainshed.blobs.local import LocalBlobs
 from trainshed.bootstrap import registry
@@ -32,8 +37,11 @@ from trainshed.domain.people import Principal
 from trainshed.domain.pricing import BOARDS
 from trainshed.domain.resources import Pool
 from trainshed.domain.states import AttemptState
+from trainshed.http import app as app_module
 from trainshed.http.app import create_app
-from trainshed.http.hall import ADDRESS, STANDARD, HttpSettings
+from trainshed.http.entry import GuardedRoute
+from trainshed.http.guards import Door, Route
+from trainshed.http.hall import ADDRESS, STANDARD, Hall, HttpSettings
 from trainshed.ports.channel import Channel, Mail, Surroundings
 from trainshed.ports.deps import Deps, Policy
 from trainshed.ports.views import KeyView
@@ -71,6 +79,29 @@ class MovedClock(SystemClock):
 
     def advance(self, seconds: float) -> None:
         self.extra += seconds
+
+
+class QuickSecrets(FileSecrets):
+    """The real secrets, but passwords cost nothing: what they cost has a test of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+
+
+_routes: dict[tuple[str, str, str], GuardedRoute] = {}
+
+
+def _route(path: str, hall: Hall, door: Door, entry: Route) -> GuardedRoute:
+    """Return a route; what FastAPI finds out of its endpoint is found out once a run."""
+    key = (door.name, path, entry.method)
+    kept = _routes.get(key)
+    if kept is None or kept.entry != entry or kept.strict != door.strict:
+        kept = _routes[key] = GuardedRoute(path, hall, door, entry)
+    made = copy.copy(kept)
+    made.hall = hall
+    made.app = request_response(made.get_route_handler())
+    return made
 
 
 @dataclass
@@ -203,11 +234,11 @@ def make_deps(folder: Path, policy: Policy | None = None) -> tuple[Deps, MovedCl
     """Return the wings on SQLite in ``folder``."""
     clock, executor = MovedClock(), FakeExecutor()
     deps = Deps(
-        store=open_store(f"sqlite:///{folder / 'trainshed.db'}"),
+        store=open_store(stores.sqlite(folder / "trainshed.db")),
         blobs=LocalBlobs(folder / "blobs"),
         clock=clock,
         ids=SystemIds(),
-        secrets=FileSecrets(folder / "secrets"),
+        secrets=QuickSecrets(folder / "secrets"),
         bus=LoopBus(),
         executors={"process": executor},
         workloads={"command": CommandWorkload(), "board": BoardWorkload()},
@@ -230,7 +261,9 @@ def world(
     deps = dataclasses.replace(deps, **app.get("deps", {}))
     try:
         settings = settings or HttpSettings(rate_limits=NO_LIMITS, version="0.0.test")
-        made = create_app(deps, settings, app.get("doors") or [door()])
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(app_module, "GuardedRoute", _route)
+            made = create_app(deps, settings, app.get("doors") or [door()])
         first = accounts.bootstrap_admin(deps, PASSWORD)
         scopes = ("read", "write", "admin")
         key = keys.create(deps, first.principal, keys.NewKey("admin", scopes)).secret or ""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
+from tests.support import stores
 from tests.support.deps import make_channels
 
 from trainshed.blobs.local import LocalBlobs
@@ -86,7 +87,7 @@ def make_engine(
     clock, executor = ManualClock(), FakeExecutor()
     policy = policy or Policy(min_free_bytes=0)
     deps = Deps(
-        store=Watched(open_store(url or f"sqlite:///{folder / 'trainshed.db'}")),
+        store=Watched(open_store(url or stores.sqlite(folder / "trainshed.db"))),
         blobs=cast(Blobs, Outside(LocalBlobs(folder / "blobs"))),
         clock=clock,
         ids=CountingIds(),

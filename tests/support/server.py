@@ -9,14 +9,16 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx2
+from tests.support.nursery import TRAINSHED, Forked, nursery, run
 
+#: At full size every server is executed as a user would.
+EXECUTED = os.environ.get("TRAINSHED_SOAK") == "1"
 ENDED = ("SUCCEEDED", "FAILED", "CANCELLED")
 
 
@@ -46,28 +48,29 @@ def processes_with(marker: str) -> list[int]:
 
 
 class Server:
-    """``trainshed up`` on ``data``; the port is free at the first start and kept after."""
+    """``trainshed up`` on ``data``; the port is free at the first start and kept after. It is
+    forked from a process that has the modules already, unless ``executed``.
+    """
 
-    def __init__(self, data: Path, *args: str, **env: str) -> None:
-        self.data, self.args, self.env = data, args, env
+    def __init__(self, data: Path, *args: str, executed: bool = EXECUTED, **env: str) -> None:
+        self.data, self.args, self.env, self.executed = data, args, env, executed
         self.url, self.port = "", 0
-        self.process: subprocess.Popen[str] | None = None
+        self.process: subprocess.Popen[str] | Forked | None = None
         self.clients: list[httpx2.Client] = []
 
     def start(self) -> Server:
         command = [
-            str(Path(sys.executable).parent / "trainshed"), "up", "--data", str(self.data),
+            TRAINSHED, "up", "--data", str(self.data),
             "--listen", f"127.0.0.1:{self.port}", *self.args,
         ]  # fmt: skip
         self.errors = (self.data.parent / f"{self.data.name}.log").open("a")
-        self.process = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=self.errors,
-            text=True,
-            env={**os.environ, **self.env},
-            cwd=self.data.parent,
-        )
+        env, home = {**os.environ, **self.env}, self.data.parent
+        if self.executed:
+            self.process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=self.errors, text=True, env=env, cwd=home
+            )
+        else:
+            self.process = nursery().fork(command, env, home, self.errors.fileno())
         assert self.process.stdout is not None
         line = self.process.stdout.readline().strip()
         assert line.startswith("trainshed ready http://"), (line, self.log())
@@ -163,8 +166,8 @@ class Api:
 
 
 @contextlib.contextmanager
-def running(data: Path, *args: str, **env: str) -> Iterator[Server]:
-    server = Server(data, *args, **env).start()
+def running(data: Path, *args: str, executed: bool = EXECUTED, **env: str) -> Iterator[Server]:
+    server = Server(data, *args, executed=executed, **env).start()
     try:
         yield server
     finally:
@@ -184,11 +187,7 @@ def stop_leftovers(data: Path) -> None:
 
 def doctor(server: Server) -> list[str]:
     """Return what ``trainshed doctor --verify`` finds broken."""
-    trainshed = str(Path(sys.executable).parent / "trainshed")
-    done = subprocess.run(
-        [trainshed, "doctor", "--verify", "--data", str(server.data), "--json"],
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    done = run("doctor", "--verify", "--data", str(server.data), "--json")
     found: list[str] = json.loads(done.stdout)["broken"]
     assert (done.returncode == 0) == (not found), done
     return found

@@ -14,7 +14,7 @@ from typing import Any
 
 middleman: Any = importlib.import_module("middleman")
 errors: Any = importlib.import_module("middleman.client")
-given = json.loads(sys.argv[1])
+given = json.load(sys.stdin)
 seen: dict[str, Any] = {}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 middleman: Any = importlib.import_module("middleman")
 errors: Any = importlib.import_module("middleman.client")
-given = json.loads(sys.argv[1])
+given = json.load(sys.stdin)
 seen: dict[str, Any] = {}
 
 with middleman.MiddlemanClient(api_key=given["key"], base_url=given["url"]) as client:

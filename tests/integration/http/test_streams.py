@@ -41,11 +41,19 @@ def frames(response: httpx2.Response) -> Iterator[dict[str, Any]]:
             now[name] = value
 
 
-def follow(url: str, path: str, headers: dict[str, str]) -> list[dict[str, Any]]:
+def follow(
+    url: str, path: str, headers: dict[str, str], heard: threading.Event | None = None
+) -> list[dict[str, Any]]:
+    """Return every event until the stream ends; ``heard`` is set at the first of the log."""
+    got: list[dict[str, Any]] = []
     with httpx2.stream("GET", url + path, headers=headers, timeout=20) as response:
         assert response.status_code == 200, response.read()
         assert response.headers["content-type"].startswith("text/event-stream")
-        return list(frames(response))
+        for one in frames(response):
+            got.append(one)
+            if heard is not None and one["event"] == "log":
+                heard.set()
+    return got
 
 
 def running(w: World) -> Attempt:
@@ -76,8 +84,10 @@ def test_a_log_is_followed_to_its_end_and_resumed_anywhere(w: World, url: str) -
     path = f"/v1/jobs/{one.job_id}/logs/follow"
     log(w, one, 0, b"first\n")
 
+    heard = threading.Event()
+
     def later() -> None:
-        time.sleep(0.2)
+        assert heard.wait(20)
         log(w, one, 6, "zwölf €\n".encode()[:9])
         time.sleep(0.2)
         log(w, one, 15, "zwölf €\n".encode()[9:])
@@ -86,7 +96,7 @@ def test_a_log_is_followed_to_its_end_and_resumed_anywhere(w: World, url: str) -
 
     thread = threading.Thread(target=later)
     thread.start()
-    got = follow(url, path, w.admin.headers)
+    got = follow(url, path, w.admin.headers, heard)
     thread.join()
     text = "".join(
         f["data"]["text"] for f in got if f["event"] == "log" and f["data"]["stream"] == "stdout"

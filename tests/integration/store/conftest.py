@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.support import stores
+from tests.support.stores import Postgres
 
 from trainshed.ports.store import Store
 from trainshed.store.engine import open_store
@@ -13,15 +15,24 @@ from trainshed.store.engine import open_store
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A fresh, empty database."""
+    """A fresh database of the newest schema."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'store.db'}"
-    fresh: Callable[[], str] = request.getfixturevalue("pg_server")
+        return stores.sqlite(tmp_path / "store.db")
+    fresh: Postgres = request.getfixturevalue("pg_server")
     return fresh()
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database without any table."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'store.db'}"
+    fresh: Postgres = request.getfixturevalue("pg_server")
+    return fresh.empty()
+
+
 @pytest.fixture
-def pg_url(pg_server: Callable[[], str]) -> str:
+def pg_url(pg_server: Postgres) -> str:
     """A fresh PostgreSQL database."""
     return pg_server()
 

@@ -113,7 +113,7 @@ def test_values_that_fit_no_column(store: Store) -> None:
         store.write(lambda tx: tx.jobs.insert(job(1, "acc_missing"), None))
 
 
-def test_schema_is_what_the_tables_say(url: str) -> None:
+def test_schema_is_what_the_tables_say(empty_url: str) -> None:
     from alembic.autogenerate import compare_metadata
     from alembic.runtime.migration import MigrationContext
     from alembic.script import ScriptDirectory
@@ -121,8 +121,8 @@ def test_schema_is_what_the_tables_say(url: str) -> None:
 
     from trainshed.store.tables import metadata
 
-    open_store(url).close()
-    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    open_store(empty_url).close()
+    engine = create_engine(empty_url.replace("postgresql:", "postgresql+psycopg:"))
     with engine.connect() as connection:
         context = MigrationContext.configure(connection)
         folder = Path(migrate.__file__).parent / "migrations"
@@ -131,7 +131,7 @@ def test_schema_is_what_the_tables_say(url: str) -> None:
     engine.dispose()
 
 
-def test_jobs_of_the_first_version_get_their_lanes(url: str) -> None:
+def test_jobs_of_the_first_version_get_their_lanes(empty_url: str) -> None:
     from alembic import command
     from sqlalchemy import create_engine
 
@@ -139,7 +139,7 @@ def test_jobs_of_the_first_version_get_their_lanes(url: str) -> None:
     from trainshed.store.migrate import _config
     from trainshed.store.tables import jobs
 
-    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    engine = create_engine(empty_url.replace("postgresql:", "postgresql+psycopg:"))
     gpus = JobSpec(command=("x",), priority=7, resources=Resources(500, GIB, 2, "a100"))
     old = [job(1), job(2, spec=gpus), job(3, spec=replace(gpus, priority=-1000))]
     with engine.begin() as connection:
@@ -152,11 +152,11 @@ def test_jobs_of_the_first_version_get_their_lanes(url: str) -> None:
         for one in old:
             row = dict(zip((c.name for c in jobs.columns), job_row(one), strict=True))
             del row["lane"]
-            mark = "?" if url.startswith("sqlite") else "%s"
+            mark = "?" if empty_url.startswith("sqlite") else "%s"
             names, marks = ", ".join(row), ", ".join([mark] * len(row))
             run(f"INSERT INTO jobs ({names}) VALUES ({marks})", tuple(row.values()))
     engine.dispose()
-    store = open_store(url)
+    store = open_store(empty_url)
     try:
         assert [broken for broken in store.verify() if "lane" in broken] == []
         lanes = store.read(lambda tx: tx.jobs.lanes(ACC, "", 9))

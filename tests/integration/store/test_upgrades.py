@@ -77,7 +77,8 @@ def everything(url: str, tables: dict[str, list[str]]) -> dict[str, list[tuple[A
 
 
 @pytest.mark.parametrize("revision", RELEASED)
-def test_every_released_schema_migrates_whole(url: str, revision: str) -> None:
+def test_every_released_schema_migrates_whole(empty_url: str, revision: str) -> None:
+    url = empty_url
     tables = make_old(url, revision)
     before = everything(url, tables)
     assert {t for t, found in before.items() if not found} <= EMPTY, "every table is tried"
@@ -102,9 +103,10 @@ def test_every_released_schema_migrates_whole(url: str, revision: str) -> None:
 
 
 def test_a_later_schema_keeps_all_and_a_copy_of_before(
-    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    empty_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A migration yet to be written: a column is added to a table with rows and triggers."""
+    url = empty_url
     folder = tmp_path / "later"
     folder.mkdir()
     plain = migrate._config
