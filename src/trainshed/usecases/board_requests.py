@@ -116,7 +116,7 @@ def create(deps: Deps, wanted: Wanted) -> RequestView:
 def _make(deps: Deps, wanted: Wanted, upload_id: str) -> RequestView:
     spec = JobSpec(
         workload=WORKLOAD,
-        params={"board": wanted.board, "model": MODEL, "quantize": wanted.quantize},
+        params=_params(deps, wanted),
         inputs=(InputRef("upload", upload_id, MODEL),),
     )
     name = plain_name(wanted.filename)
@@ -129,6 +129,12 @@ def _make(deps: Deps, wanted: Wanted, upload_id: str) -> RequestView:
         return numbers.draw(tx, wanted.dialect, KIND, job.id, job.account_id)
 
     return RequestView(deps.store.write(apply), job, False)
+
+
+def _params(deps: Deps, wanted: Wanted) -> dict[str, object]:
+    params = {"board": wanted.board, "model": MODEL, "quantize": wanted.quantize}
+    measured = boards.measured(deps, wanted.board)
+    return params | ({"measured": dict(measured)} if measured else {})
 
 
 def plain_name(filename: str) -> str:

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
-
 from tests.unit.board.make_model import Maker
 
 MAX_OPERATORS = 6

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
 from tests.unit.board.random_graphs import ACTIVATIONS, MAX_ELEMENTS, Grower, Value
 
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
-
 from tests.unit.board import batch
 from tests.unit.board.random_graphs import Drawn, graphs
+
 from trainshed.workloads.board.compiler.entry import Unsupported
 from trainshed.workloads.board.model.reader import read
 from trainshed.workloads.board.oracle import agrees
