@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from tests.support.bench import FakePpk2, FakeProbe, Script, bench_board, standing
 from tests.unit.board.batch import MISSING
 from tests.unit.board.make_model import small_cnn
 from tests.unit.board.test_pipeline import check_layers, check_power, check_trees, load
 
+from trainshed.bootstrap import bench as command
+from trainshed.bootstrap.boards import LocalBoards
 from trainshed.workloads.board.facts import boards, calibration
 from trainshed.workloads.board.facts.calibration import Calibration
 from trainshed.workloads.board.run import pipeline
@@ -270,3 +273,34 @@ def test_only_flash_is_written(tmp_path: Path) -> None:
     for address in (end - 3, 0x1000_1000):
         with pytest.raises(TargetFailed, match="need flash up to"):
             _must_fit([(address, bytes(4))], board, board.wiring)
+
+
+def test_the_command_tells_and_keeps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, data = tmp_path / "small.tflite", tmp_path / "data"
+    model.write_bytes(small_cnn())
+    wanted = {"board": NAME, "quantize": False, "n_inferences": N}
+    with standing(tmp_path / "board", Script(WINDOWS)) as (meter, probe):
+        bench = Bench(PyOcd(connect=probe.connect, loader=probe.loader), Ppk2(meter.port))
+        assert command.run(model, wanted, bench, tmp_path / "out", data, None) == 0
+    told = capsys.readouterr().out
+    assert "Duration: 3.000 ms (measured)" in told
+    assert "Power:    15.0" in told
+    known = calibration.read(data / "boards", NAME)
+    assert known is not None
+    assert known.measured_s == pytest.approx(0.003)
+    assert LocalBoards(data / "boards").facts()[NAME].timing.factor == known.factor
+
+
+@pytest.mark.parametrize(
+    ("board", "words"),
+    [(NAME, "cannot be opened"), ("frdm_k64f", "no section"), ("x", "There is no board 'x'")],
+)
+def test_the_command_says_what_to_do(tmp_path: Path, board: str, words: str) -> None:
+    model = tmp_path / "small.tflite"
+    model.write_bytes(small_cnn())
+    line = ["measure", str(model), "--board", board, "--ppk2", str(tmp_path / "ttyACM9"),
+            "--out", str(tmp_path / "out")]  # fmt: skip
+    done = CliRunner().invoke(command.boards, line)
+    assert done.exit_code == 1
+    assert words in done.output
+    assert not (tmp_path / "out").exists()

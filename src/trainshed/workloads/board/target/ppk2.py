@@ -22,6 +22,8 @@ STEP_S = 1e-5
 SAMPLE_BYTES = 4
 COUNTER_SHIFT, COUNTER_MASK, PIN_SHIFT = 18, 0x3F, 24
 OFF_S = 0.5
+#: What a board takes until a probe finds it after its power came.
+SETTLE_S = 0.3
 #: How long the meter may say nothing, and the board not raise its pin.
 SILENCE_S, FIRST_S = 3.0, 10.0
 LOOK_S = 0.25
@@ -56,6 +58,7 @@ class Ppk2:
         (api.use_source_meter if self._source else api.use_ampere_meter)()
         api.set_source_voltage(voltage_mv)
         api.toggle_DUT_power("ON")
+        time.sleep(SETTLE_S)
 
     def record(self, n_inferences: int, timeout_s: float) -> Recording:
         """Switch the board off and on, and record until it has done that many inferences."""
