@@ -113,9 +113,12 @@ class Client:
     def send(
         self, path: str = "/api/requests/", status: int = 201, model: bytes = MODEL,
         name: str = "model.tflite", board: str = "nrf5340dk", quantize: str | None = "false",
+        calibration: bytes | None = None,
     ) -> Any:  # fmt: skip
         form = {"board": board} | ({} if quantize is None else {"quantize": quantize})
         sent = {"network": (name, model, "application/octet-stream")}
+        if calibration is not None:
+            sent["calibration"] = ("set.npz", calibration, "application/octet-stream")
         return self("POST", path, status, files=sent, data=form)
 
     def register(self, name: str = "johndoe", status: int = 201, **more: Any) -> Any:

@@ -12,7 +12,7 @@ from pathlib import Path
 from trainshed.blobs.local import LocalBlobs
 from trainshed.blobs.roots import GrantedRoots
 from trainshed.bootstrap import registry
-from trainshed.bootstrap.boards import LocalBoards
+from trainshed.bootstrap.boards import CALIBRATIONS, LocalBoards
 from trainshed.bootstrap.bus import LoopBus
 from trainshed.bootstrap.clock import SystemClock, SystemIds
 from trainshed.bootstrap.inspector import Inspector
@@ -280,7 +280,7 @@ def build(settings: Settings, listen: list[Address], public_url: str) -> Engine:
         public_url=public_url,
         channels=channels(settings, listen, public_url),
         words={"middleman": MiddlemanWords(), "orchestrator": OrchestratorWords()},
-        boards=LocalBoards(),
+        boards=LocalBoards(data / CALIBRATIONS),
         model_check=Inspector(str(data)),
     )
     return Engine(deps, Leases(decided.lease), Seat(deps.ids.token(16)))

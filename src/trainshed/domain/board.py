@@ -50,7 +50,8 @@ class Timing:
     of weights read from flash adds. ``band``: the relative error stated with each time.
     ``calibrated_on``: structure digests of the models whose published times fitted the factor; on
     these it is no evidence. ``engine``: whose published times these are; the factor contains how
-    that engine's kernels differ from ours. Without it the factor is that of the core's class.
+    that engine's kernels differ from ours. ``measured_on``: the date on which this installation
+    fitted the factor to a board of its own. Without either the factor is that of the core's class.
     """
 
     cpi: Mapping[str, float]
@@ -61,6 +62,7 @@ class Timing:
     calibrated_on: tuple[str, ...] = ()
     engine: str = ""
     version: str = "1"
+    measured_on: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +77,34 @@ class Power:
 
 
 @dataclass(frozen=True, slots=True)
+class Wiring:
+    """What it takes to measure a real board: where its memory is, and the pin that marks time.
+
+    ``target``: the debug probe software's name of the part; ``pack``: the pack that describes it,
+    '' where none is needed. ``setup``: (register, value) pairs that the image writes first: clock,
+    caches, the direction of the pin. Writing ``pin_mask`` to ``pin_set`` raises the pin,
+    ``pin_clear`` lowers it. ``source``: where these facts are from.
+    """
+
+    target: str
+    pack: str
+    flash_origin: int
+    ram_origin: int
+    pin: str
+    pin_mask: int
+    pin_set: int
+    pin_clear: int
+    setup: tuple[tuple[int, int], ...]
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class Board:
     """One board, as its file in ``workloads/board/facts`` says.
 
     ``machine``: the emulator's machine with the same core. ``sources``: fact -> where it is from.
-    ``reserved_ram_bytes``: stack and runtime, not available to the tensor arena.
+    ``reserved_ram_bytes``: stack and runtime, not available to the tensor arena. ``wiring``: None
+    for a board that can only be emulated.
     """
 
     name: str
@@ -93,6 +118,7 @@ class Board:
     reserved_ram_bytes: int
     notes: tuple[str, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
+    wiring: Wiring | None = None
 
     @property
     def max_arena_bytes(self) -> int:

@@ -6,7 +6,7 @@ Both Protocols are filled beside the server; what they know is in ``workloads/bo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from trainshed.domain.board import Board, Report
 
@@ -16,6 +16,9 @@ class Boards(Protocol):
 
     def facts(self) -> Mapping[str, Board]:
         """Return every board by its name; always the same ones."""
+
+    def measured(self, name: str) -> Mapping[str, Any] | None:
+        """Return the parameter ``measured`` of Jobs for a board, None if it never was here."""
 
     def missing(self) -> str:
         """Return what to install before any board can run a model, in a sentence; '' for nothing.

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import io
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 import msgspec
 
 from trainshed.domain.artifact import Artifact, ArtifactKind
-from trainshed.domain.errors import IllegalTransition, NotFound
+from trainshed.domain.errors import IllegalTransition, InvalidInput, NotFound
 from trainshed.domain.job import InputRef, Job, JobSpec
 from trainshed.domain.ledger import MICRO, Unit, open_hold
 from trainshed.domain.people import Principal, Right
 from trainshed.domain.states import Intent, JobState
 from trainshed.ports.deps import Deps
 from trainshed.ports.store import After, JobFilter, Tx
-from trainshed.usecases import boards, control, numbers, submit, uploads
+from trainshed.usecases import boards, calibration, control, numbers, submit, uploads
 
 WORKLOAD = "board"
 KIND = "request"
 MODEL = "model.tflite"
+CALIBRATION = "calibration.npz"
 #: The file in which a run says how it ended.
 OUTCOME = "outcome.json"
 MAX_OUTCOME_BYTES = 1024**2
@@ -33,7 +35,9 @@ MAX_NAME = 100
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A model for a board. ``filename`` is what its sender called it, and only shown."""
+    """A model for a board. ``filename`` is what its sender called it, and only shown;
+    ``calibration``: an ``.npz`` for ``quantize``.
+    """
 
     principal: Principal
     board: str
@@ -41,6 +45,7 @@ class Wanted:
     model: bytes = field(repr=False)
     quantize: bool
     dialect: str
+    calibration: bytes | None = field(default=None, repr=False)
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -91,7 +96,8 @@ def create(deps: Deps, wanted: Wanted) -> RequestView:
     """Check the model, and in one transaction make the Job, its hold of a run and its number.
 
     Raises:
-        InvalidInput: no such board, or a model that cannot run there; costs nothing.
+        InvalidInput: no such board, a model that cannot run there, or no calibration set; costs
+            nothing.
         PaymentRequired: no run is left. Unavailable: the boards are offline.
     """
     principal = wanted.principal
@@ -99,25 +105,41 @@ def create(deps: Deps, wanted: Wanted) -> RequestView:
     board = boards.named(deps, wanted.board)
     boards.must_be_online(deps)
     _must_have_a_run(deps, principal)
+    _must_be_of_use(wanted)
     boards.must_be_valid(
         boards.check(deps, principal, board.name, wanted.model, wanted.quantize)
     )  # fmt: skip
-    model = uploads.take(deps, principal, f"boards/{MODEL}", io.BytesIO(wanted.model))
+    taken: dict[str, str] = {}
     try:
-        made = _make(deps, wanted, model.id)
+        for name, data in ((MODEL, wanted.model), (CALIBRATION, wanted.calibration)):
+            if data is not None:
+                taken[name] = uploads.take(deps, principal, f"boards/{name}", io.BytesIO(data)).id
+        made = _make(deps, wanted, taken)
     except BaseException:
-        uploads.delete(deps, principal, model.id)
+        for upload_id in taken.values():
+            uploads.delete(deps, principal, upload_id)
         raise
     deps.bus.notify("queue")
     deps.bus.notify("events")
     return made
 
 
-def _make(deps: Deps, wanted: Wanted, upload_id: str) -> RequestView:
+def _must_be_of_use(wanted: Wanted) -> None:
+    if wanted.calibration is None:
+        return
+    if not wanted.quantize:
+        raise InvalidInput(
+            "A calibration set is of use with quantize only; leave it out.", field="calibration"
+        )
+    calibration.must_be_a_set(wanted.calibration)
+
+
+def _make(deps: Deps, wanted: Wanted, taken: Mapping[str, str]) -> RequestView:
+    """``taken``: the name of each input -> its upload."""
     spec = JobSpec(
         workload=WORKLOAD,
-        params={"board": wanted.board, "model": MODEL, "quantize": wanted.quantize},
-        inputs=(InputRef("upload", upload_id, MODEL),),
+        params=_params(deps, wanted),
+        inputs=tuple(InputRef("upload", upload_id, name) for name, upload_id in taken.items()),
     )
     name = plain_name(wanted.filename)
     command = submit.SubmitJob(wanted.principal, name, spec, {}, wanted.dialect)
@@ -129,6 +151,16 @@ def _make(deps: Deps, wanted: Wanted, upload_id: str) -> RequestView:
         return numbers.draw(tx, wanted.dialect, KIND, job.id, job.account_id)
 
     return RequestView(deps.store.write(apply), job, False)
+
+
+def _params(deps: Deps, wanted: Wanted) -> dict[str, object]:
+    params: dict[str, object] = {
+        "board": wanted.board, "model": MODEL, "quantize": wanted.quantize
+    }  # fmt: skip
+    if wanted.calibration is not None:
+        params["calibration"] = CALIBRATION
+    measured = boards.measured(deps, wanted.board)
+    return params | ({"measured": dict(measured)} if measured else {})
 
 
 def plain_name(filename: str) -> str:

@@ -99,6 +99,11 @@ def named(deps: Deps, name: str) -> Board:
     return facts[name]
 
 
+def measured(deps: Deps, name: str) -> Mapping[str, object] | None:
+    """Return what was measured on a board here, for the parameters of its Jobs."""
+    return _wing(deps).measured(name)
+
+
 def must_be_online(deps: Deps) -> None:
     """Raise Unavailable while no board can run anything here."""
     missing = _wing(deps).missing()

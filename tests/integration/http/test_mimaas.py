@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.support.deps import World
 from tests.support.mimaas import (
@@ -245,3 +246,102 @@ def test_an_invalid_model_is_400_and_leaves_nothing(w: World, john: Client) -> N
     account = person_of(w, john).principal.account_id
     assert w.deps.store.read(lambda tx: tx.files.used_bytes(account)) == 0
     assert runs(john) == 3
+
+
+def npz(**arrays: object) -> bytes:
+    """A calibration set, as numpy writes it."""
+    out = io.BytesIO()
+    np.savez(out, **{name: np.asarray(value) for name, value in arrays.items()})
+    return out.getvalue()
+
+
+def packed(name: str = "x.npy", data: bytes = b"no array", size: int | None = None) -> bytes:
+    """An archive with one entry, which may lie about its size."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr(name, data)
+    found = out.getvalue()
+    if size is not None:
+        at = found.index(b"PK\x01\x02") + 24
+        found = found[:at] + size.to_bytes(4, "little") + found[at + 4 :]
+    return found
+
+
+SAMPLES = npz(image=[[0.5, 1.5]])
+
+
+def test_a_calibration_set_goes_to_the_job(w: World, client: Client) -> None:
+    made = client.send(quantize="true", calibration=SAMPLES)
+    job_id, account = job_of(w, client, made["id"]), person_of(w, client).principal.account_id
+    job = w.deps.store.read(lambda tx: tx.jobs.get(job_id, account))
+    assert job.spec.params["calibration"] == "calibration.npz"
+    assert {one.path for one in job.spec.inputs} == {"model.tflite", "calibration.npz"}
+    stored = {
+        one.path: w.deps.store.read(lambda tx: tx.files.get_upload(one.ref, job.account_id)).blob
+        for one in job.spec.inputs
+    }
+    ref = stored["calibration.npz"]
+    assert ref is not None
+    assert w.deps.blobs.read(job.account_id, ref.md5) == SAMPLES
+    assert runs(client) == 2
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "is no .npz file"),
+        (b"PK\x03\x04 and nothing", "is no .npz file"),
+        (packed(), "is no .npz file"),
+        (packed(name="x.txt", data=SAMPLES[:200]), "is no .npz file"),
+        (packed(size=2**31), "unpacks to 2147483648 bytes"),
+        (npz(x=np.array([{}], dtype=object)), "holds objects"),
+        (npz(**{f"x{i}": [1.0] for i in range(65)}), "has 65 arrays"),
+    ],
+)
+def test_a_bad_calibration_set_costs_nothing(
+    w: World, john: Client, data: bytes, words: str
+) -> None:
+    account = person_of(w, john).principal.account_id
+    answer = john.send(status=400, quantize="true", calibration=data)
+    assert words in answer["message"]
+    assert "numpy.savez" in answer["message"]
+    assert (runs(john), john("GET", "/api/requests/")) == (3, [])
+    assert w.deps.store.read(lambda tx: tx.files.uploads(account, None, 10)) == []
+
+
+def test_a_calibration_set_without_quantize_is_a_mistake(john: Client) -> None:
+    answer = john.send(status=400, calibration=SAMPLES)
+    assert "with quantize only" in answer["message"]
+    assert runs(john) == 3
+
+
+def test_no_other_file_is_taken(john: Client) -> None:
+    files = {"network": ("a.tflite", MODEL), "more": ("b.bin", b"x")}
+    answer = john("POST", "/api/requests/", 400, files=files, data={"board": "nrf5340dk"})
+    assert "'network' and 'calibration'" in answer["message"]
+    assert runs(john) == 3
+
+
+def test_what_was_measured_here_goes_with_a_request(w: World, john: Client, tmp_path: Path) -> None:
+    from trainshed.bootstrap.boards import LocalBoards
+    from trainshed.workloads.board.facts import calibration
+
+    found = calibration.Calibration("nrf5340dk", 1.25, "ab" * 32, "2026-03-01", "1", 0.07)
+    folder = tmp_path / "measured"
+    path = calibration.write(folder, found)
+    wing = LocalBoards(folder)
+    object.__setattr__(w.deps, "boards", wing)
+    wing.missing = lambda: ""  # type: ignore[method-assign]
+    account = person_of(w, john).principal.account_id
+
+    def params() -> dict[str, Any]:
+        job_id = job_of(w, john, john.send()["id"])
+        return dict(w.deps.store.read(lambda tx: tx.jobs.get(job_id, account)).spec.params)
+
+    assert params()["measured"] == found.to_dict()
+    board = wing.facts()["nrf5340dk"]
+    assert (board.timing.factor, board.timing.measured_on) == (1.25, "2026-03-01")
+    assert "2026-03-01" in board.notes[-1]
+    path.write_text("{")  # it is told in the log, and the shipped factor is used
+    assert params()["measured"] is None
+    assert wing.facts()["nrf5340dk"].timing.measured_on == ""

@@ -85,6 +85,21 @@ def test_submit_sends_the_form_byte_for_byte(
     assert form(stub) == sent(str(quantize).lower())
 
 
+def test_a_calibration_set_is_sent_beside_the_model(
+    client: MIMaaSClient, stub: Stub, model: Path, tmp_path: Path
+) -> None:
+    samples = tmp_path / "set.npz"
+    samples.write_bytes(b"samples of inputs")
+    client.submit_request(model, "nrf5340dk", quantize=True, calibration=samples)
+    body = stub.seen[-1].body
+    assert body.count(b"filename=") == 2
+    assert b'name="calibration"; filename="set.npz"' in body
+    assert b"samples of inputs" in body
+    with pytest.raises(FileNotFoundError, match=r"absent\.npz"):
+        client.submit_request(model, "nrf5340dk", quantize=True, calibration="absent.npz")
+    assert len(stub.seen) == 1
+
+
 def test_validate_sends_the_same_without_quantize(
     client: MIMaaSClient, stub: Stub, model: Path
 ) -> None:

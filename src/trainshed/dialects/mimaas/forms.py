@@ -1,4 +1,5 @@
-"""The multipart forms of this door: a file ``network`` and a few short fields, all bounded."""
+"""The multipart forms of this door: a file ``network``, for a quantisation a file
+``calibration``, and a few short fields, all bounded."""
 
 from __future__ import annotations
 
@@ -24,6 +25,7 @@ class Form:
     filename: str
     model: bytes = field(repr=False)
     fields: dict[str, str]
+    calibration: bytes | None = field(default=None, repr=False)
 
     def need(self, name: str) -> str:
         """Return a field.
@@ -52,17 +54,23 @@ async def read_form(request: Request, limit: int) -> Form:
 
     parser = MultiPartParser(
         request.headers, whole(),  # type: ignore[arg-type]
-        max_files=1, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES,
+        max_files=2, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES,
     )  # fmt: skip
     try:
         form = await parser.parse()
     except (MultiPartException, ValueError, KeyError) as error:
-        raise InvalidInput("The form could not be read: one file and a few fields.") from error
+        raise InvalidInput(
+            "The form could not be read: at most two files and a few fields."
+        ) from error
     try:
-        file = form.get("network")
+        files = [name for name, value in form.multi_items() if isinstance(value, UploadFile)]
+        if len(set(files)) != len(files) or not {*files} <= {"network", "calibration"}:
+            raise InvalidInput("The files of the form are 'network' and 'calibration', each once.")
+        file, calibration = form.get("network"), form.get("calibration")
         if not isinstance(file, UploadFile):
             raise InvalidInput("Send the model as the file 'network'.", field="network")
         fields = {name: value for name, value in form.multi_items() if isinstance(value, str)}
-        return Form(file.filename or "", await file.read(), fields)
+        samples = await calibration.read() if isinstance(calibration, UploadFile) else None
+        return Form(file.filename or "", await file.read(), fields, samples)
     finally:
         await form.close()

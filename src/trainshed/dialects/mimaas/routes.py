@@ -93,7 +93,9 @@ async def create_request(request: Request) -> Response:
 
     def make(call: Call, form: Form) -> schema.Request:
         board, quantize = form.need("board"), translate.quantize_of(form.fields.get("quantize", ""))
-        wanted = Wanted(call.principal, board, form.filename, form.model, quantize, DIALECT)
+        wanted = Wanted(
+            call.principal, board, form.filename, form.model, quantize, DIALECT, form.calibration
+        )
         return translate.to_request(board_requests.create(call.deps, wanted))
 
     return await _with_form(request, make, 201)
@@ -157,10 +159,11 @@ def program(headers: Headers) -> bool:
     return "text/html" not in headers.get("accept", "")
 
 
-def _form_of(*fields: str) -> dict[str, Any]:
+def _form_of(*fields: str, files: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return what OpenAPI says of a form."""
     properties: dict[str, Any] = {name: {"type": "string"} for name in fields}
     properties["network"] = {"type": "string", "format": "binary"}
+    properties.update({name: {"type": "string", "format": "binary"} for name in files})
     shape = {"type": "object", "required": ["network", "board"], "properties": properties}
     content = {"multipart/form-data": {"schema": shape}}
     return {"requestBody": {"required": True, "content": content}}
@@ -169,7 +172,10 @@ def _form_of(*fields: str) -> dict[str, Any]:
 SMALL = schema.SMALL_BYTES
 LIST, ONE = "/api/requests", "/api/requests/{request_id}"
 _CHECK = {"summary": "Say whether a model can run on a board.", **_form_of("board", "quantize")}
-_SEND = {"summary": "Send a model for a board.", **_form_of("board", "quantize")}
+_SEND = {
+    "summary": "Send a model for a board.",
+    **_form_of("board", "quantize", files=("calibration",)),
+}
 _FILE = {
     "summary": "Give a file that a request left, or all of them as a zip.",
     "responses": {

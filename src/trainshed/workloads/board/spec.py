@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from trainshed.workloads.board.facts.calibration import Calibration
+
 MAX_INFERENCES = 100
 #: Plain names: an input of a board Job is data, never something that could be imported or run.
 _MODEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}\.tflite\Z")
@@ -18,7 +20,8 @@ class BoardSpec:
     """``model`` and ``calibration`` are the names of inputs: plain, ``.tflite`` and ``.npz``.
 
     ``calibration``: an ``.npz`` for the quantisation, or None to synthesise one. ``seed``: of the
-    random inputs that the result is compared on.
+    random inputs that the result is compared on. ``measured``: a `Calibration` as a mapping, the
+    factor that this installation measured on the board.
     """
 
     board: str
@@ -27,6 +30,7 @@ class BoardSpec:
     calibration: str | None = None
     n_inferences: int = 10
     seed: int = 0
+    measured: Mapping[str, Any] | None = None
 
     def to_params(self) -> dict[str, Any]:
         """Return what ``from_params`` reads."""
@@ -60,6 +64,8 @@ class BoardSpec:
             raise ValueError("quantize must be true or false.")
         _whole("n_inferences", spec.n_inferences, 1, MAX_INFERENCES)
         _whole("seed", spec.seed, 0, 2**32 - 1)
+        if spec.measured is not None:
+            Calibration.of(spec.measured)
         return spec
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from pathlib import Path, PurePath
@@ -17,6 +18,7 @@ from mimaas.models import Board, Plan, Request, Results, User, value
 from mimaas.transport import Transport
 
 _FIRST_POLL_S = 0.25
+_BYTES = "application/octet-stream"
 
 
 class MIMaaSClient:
@@ -148,13 +150,18 @@ class MIMaaSClient:
         """
         return _mapping(self._send("/api/validate", model_path, {"board": board}))
 
-    def submit_request(self, model_path: str | Path, board: str, quantize: bool = False) -> Request:
+    def submit_request(
+        self, model_path: str | Path, board: str, quantize: bool = False,
+        calibration: str | Path | None = None,
+    ) -> Request:  # fmt: skip
         """Submit a model for a board; it takes a run. Never sent twice.
 
         Args:
             model_path: The ``.tflite`` file.
             board: The name of the board, such as ``nrf5340dk``.
             quantize: Whether to make a float model int8 first.
+            calibration: An ``.npz`` with samples of each input, for ``quantize``; without it the
+                server makes samples up.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -162,14 +169,24 @@ class MIMaaSClient:
             QuotaExceededError: no runs are left.
         """
         form = {"board": board, "quantize": "true" if quantize else "false"}
-        return Request.from_dict(self._send("/api/requests/", model_path, form))
+        return Request.from_dict(self._send("/api/requests/", model_path, form, calibration))
 
-    def _send(self, path: str, model_path: str | Path, form: dict[str, str]) -> Any:
+    def _send(
+        self, path: str, model_path: str | Path, form: dict[str, str],
+        calibration: str | Path | None = None,
+    ) -> Any:  # fmt: skip
         source = Path(model_path)
         if not source.is_file():
             raise FileNotFoundError(f"Model file not found: {model_path}")
-        with source.open("rb") as file:
-            files = {"network": (source.name, file, "application/octet-stream")}
+        samples = Path(calibration) if calibration is not None else None
+        if samples is not None and not samples.is_file():
+            raise FileNotFoundError(f"Calibration file not found: {calibration}")
+        with contextlib.ExitStack() as opened:
+            given = {"network": source} | ({"calibration": samples} if samples else {})
+            files = {
+                name: (place.name, opened.enter_context(place.open("rb")), _BYTES)
+                for name, place in given.items()
+            }
             return self._transport.call("POST", path, with_token=True, form=form, files=files)
 
     def get_request(self, request_id: int) -> Request:

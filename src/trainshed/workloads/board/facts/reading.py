@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from trainshed.domain.board import Board, Core, Memory, Power, Timing
+from trainshed.domain.board import Board, Core, Memory, Power, Timing, Wiring
 from trainshed.workloads.board.facts.cores import CORES, MODEL_VERSION, CoreFacts
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_]{0,62}")
@@ -15,7 +15,18 @@ RESERVED_RAM_BYTES = 16 * 1024
 BASES = ("datasheet", "published measurement")
 #: Facts whose source each file must give.
 SOURCED = ("core", "memory", "timing", "power")
-_TOP = ("title", "variant", "core", "clock_hz", "notes", "memory", "timing", "power", "sources")
+_TOP = (
+    "title",
+    "variant",
+    "core",
+    "clock_hz",
+    "notes",
+    "memory",
+    "timing",
+    "power",
+    "sources",
+    "wiring",
+)
 _MISSING = object()
 
 
@@ -49,6 +60,16 @@ class _Table:
         if not isinstance(value, list) or not all(isinstance(v, str) and v for v in value):
             raise BadFacts(f"{self._path}{key} must be a list of texts.")
         return tuple(value)
+
+    def has(self, key: str) -> bool:
+        return key in self._values
+
+    def pairs(self, key: str) -> tuple[tuple[int, int], ...]:
+        value = self._get(key, [])
+        words = [one for one in value if _is_pair_of_words(one)] if isinstance(value, list) else []
+        if not isinstance(value, list) or len(words) != len(value):
+            raise BadFacts(f"{self._path}{key} must be a list of pairs of 32-bit numbers.")
+        return tuple((one[0], one[1]) for one in words)
 
     def whole(self, key: str, least: int, default: object = _MISSING) -> int:
         value = self._get(key, default)
@@ -101,6 +122,7 @@ def read_board(name: str, facts: object) -> Board:
         reserved_ram_bytes=reserved,
         notes=top.texts("notes"),
         sources={key: sources.text(key) for key in SOURCED},
+        wiring=_wiring(top) if top.has("wiring") else None,
     )
 
 
@@ -136,4 +158,31 @@ def _power(top: _Table) -> Power:
         sleep_ua=table.number("sleep_ua", 0.0, 10e6),
         band=table.number("band", 0.01, 10.0),
         basis=basis,
+    )
+
+
+def _wiring(top: _Table) -> Wiring:
+    table = top.table(
+        "wiring", "target", "pack", "flash_origin", "ram_origin", "pin", "pin_mask", "pin_set",
+        "pin_clear", "setup", "source",
+    )  # fmt: skip
+    return Wiring(
+        target=table.text("target"),
+        pack=table.text("pack", ""),
+        flash_origin=table.whole("flash_origin", 0),
+        ram_origin=table.whole("ram_origin", 0),
+        pin=table.text("pin"),
+        pin_mask=table.whole("pin_mask", 1),
+        pin_set=table.whole("pin_set", 0),
+        pin_clear=table.whole("pin_clear", 0),
+        setup=table.pairs("setup"),
+        source=table.text("source"),
+    )
+
+
+def _is_pair_of_words(one: object) -> bool:
+    return (
+        isinstance(one, list)
+        and len(one) == 2
+        and all(type(word) is int and 0 <= word < 2**32 for word in one)
     )

@@ -14,16 +14,19 @@ from importlib import resources
 from pathlib import Path
 from string import Template
 
-from trainshed.domain.board import Board, Core
+from trainshed.domain.board import Board, Core, Wiring
 from trainshed.workloads.board.compiler.program import Program
 from trainshed.workloads.board.target.machines import MACHINES
 from trainshed.workloads.board.target.protocol import Firmware
 
 COMPILER = "arm-none-eabi-gcc"
-RUNTIME = ("start.c", "main.c", "semihost.h")
 # models.c takes in the C of each model.
-UNITS = ("models.c", "main.c", "start.c")
+UNITS = ("models.c", "main.c", "start.c", "semihost.c")
+BENCH_UNITS = ("models.c", "bench.c", "start.c")
+HEADERS = ("semihost.h",)
 TIMEOUT_S = 300
+#: On a real board: the pin is low this long before the first inference, and between two.
+START_MS, GAP_MS = 100, 4
 # Scheduling before registers are given out costs more in spills than it gains on these cores.
 FLAGS = (
     "-O3", "-fno-schedule-insns", "-std=gnu11", "-mthumb", "-g1", "-ffunction-sections",
@@ -64,9 +67,41 @@ def build_all(
     programs: Mapping[str, Program], board: Board, folder: Path, cache: Path | None
 ) -> Firmware:
     """Like ``build``, for programs compiled each with its prefix, run one after another."""
-    script = _linker_script(board)
-    sources = _sources(programs, script)
-    flags = flags_for(board)
+    machine = MACHINES[board.machine]
+    room = machine.area_bytes
+    script = _linker_script(board, machine.name, machine.code, machine.ram, room)
+    sources = _sources(programs, script, UNITS)
+    sizes = tuple(port.n_bytes for program in programs.values() for port in program.outputs)
+    return _image(sources, flags_for(board), UNITS, board, folder, cache, sizes)
+
+
+def build_bench(
+    program: Program, board: Board, folder: Path, cache: Path | None, n_sets: int
+) -> Firmware:
+    """Like ``build``, an image for the real board: its own addresses, registers and pin, no host.
+
+    ``n_sets``: how many sets of outputs it has room for.
+
+    Raises:
+        ValueError: the board has no wiring.
+    """
+    wiring = board.wiring
+    if wiring is None:
+        raise ValueError(f"The file of {board.name} has no section wiring.")
+    memory = board.memory
+    room = max(memory.flash_bytes, memory.ram_bytes)
+    script = _linker_script(board, board.name, wiring.flash_origin, wiring.ram_origin, room)
+    sources = _sources({"": program}, script, BENCH_UNITS)
+    sizes = tuple(port.n_bytes for port in program.outputs)
+    sources["bench.h"] = _bench_header(board.core, wiring, n_sets * sum(sizes))
+    flags = (*FLAGS, *_core_flags(board.core))
+    return _image(sources, flags, BENCH_UNITS, board, folder, cache, sizes)
+
+
+def _image(
+    sources: Mapping[str, bytes], flags: tuple[str, ...], units: Sequence[str], board: Board,
+    folder: Path, cache: Path | None, sizes: tuple[int, ...],
+) -> Firmware:  # fmt: skip
     compiler = compiler_version()
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in sources.items():
@@ -76,12 +111,23 @@ def build_all(
     if kept is not None and kept.is_file():
         shutil.copyfile(kept, elf)
     else:
-        _compile(flags, board, folder)
+        _compile(flags, units, board, folder)
         if kept is not None:
             _keep(elf, kept)
     digest = hashlib.sha256(elf.read_bytes()).hexdigest()
-    sizes = tuple(port.n_bytes for program in programs.values() for port in program.outputs)
     return Firmware(elf, digest, flags, compiler, sizes)
+
+
+def _bench_header(core: Core, wiring: Wiring, result_bytes: int) -> bytes:
+    """What ``bench.c`` must know of the board. A turn of a pause takes about four cycles."""
+    setup = ", ".join(f"{{{address:#x}u, {value:#x}u}}" for address, value in wiring.setup)
+    lines = {
+        "SETUP": setup, "PIN_SET": f"{wiring.pin_set:#x}u", "PIN_CLEAR": f"{wiring.pin_clear:#x}u",
+        "PIN_MASK": f"{wiring.pin_mask:#x}u", "RESULT_BYTES": f"{result_bytes}u",
+        "START_TURNS": f"{core.clock_hz // 4 * START_MS // 1000}u",
+        "GAP_TURNS": f"{core.clock_hz // 4 * GAP_MS // 1000}u",
+    }  # fmt: skip
+    return "".join(f"#define {name} {value}\n" for name, value in lines.items()).encode()
 
 
 def flags_for(board: Board) -> tuple[str, ...]:
@@ -115,20 +161,23 @@ def _core_flags(core: Core) -> tuple[str, ...]:
     return (f"-mcpu={name}", f"-mfpu={fpu}", "-mfloat-abi=hard")
 
 
-def _linker_script(board: Board) -> str:
-    machine = MACHINES[board.machine]
+def _linker_script(board: Board, place: str, code: int, ram: int, room_bytes: int) -> str:
+    """``room_bytes``: the most that is there of flash and of RAM."""
     text = (resources.files(__package__ or "") / "memory.ld").read_text()
     return Template(text).substitute(
-        board=board.name, machine=machine.name, code=hex(machine.code), ram=hex(machine.ram),
-        flash_bytes=min(board.memory.flash_bytes, machine.area_bytes),
-        ram_bytes=min(board.memory.ram_bytes, machine.area_bytes),
+        board=board.name, place=place, code=hex(code), ram=hex(ram),
+        flash_bytes=min(board.memory.flash_bytes, room_bytes),
+        ram_bytes=min(board.memory.ram_bytes, room_bytes),
         stack_bytes=max(board.reserved_ram_bytes // 2, 1024) // 8 * 8,
     )  # fmt: skip
 
 
-def _sources(programs: Mapping[str, Program], script: str) -> dict[str, bytes]:
+def _sources(
+    programs: Mapping[str, Program], script: str, units: Sequence[str]
+) -> dict[str, bytes]:
     folder = resources.files(__package__ or "")
-    sources = {name: (folder / name).read_bytes() for name in RUNTIME}
+    shipped = [name for name in (*units, *HEADERS) if name != "models.c"]
+    sources = {name: (folder / name).read_bytes() for name in shipped}
     for program in programs.values():
         sources.update(program.sources)
     names = [f"{prefix}model" for prefix in programs]
@@ -151,10 +200,10 @@ def _key(sources: Mapping[str, bytes], flags: Sequence[str], compiler: str) -> s
     return digest.hexdigest()
 
 
-def _compile(flags: tuple[str, ...], board: Board, folder: Path) -> None:
+def _compile(flags: tuple[str, ...], units: Sequence[str], board: Board, folder: Path) -> None:
     """Compile in the folder by relative names, so that the image does not depend on its path."""
     command = [
-        COMPILER, *flags, f"-fdebug-prefix-map={folder.resolve()}=.", *UNITS,
+        COMPILER, *flags, f"-fdebug-prefix-map={folder.resolve()}=.", *units,
         "-T", "memory.ld", "-o", "firmware.elf", "-lm",
     ]  # fmt: skip
     try:

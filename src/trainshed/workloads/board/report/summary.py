@@ -11,7 +11,7 @@ from typing import Any
 from trainshed.domain.board import Board, Figure, Source
 from trainshed.workloads.board.compiler.program import Program
 from trainshed.workloads.board.target.protocol import Execution, Firmware, LayerCount
-from trainshed.workloads.board.timing.estimate import Timed
+from trainshed.workloads.board.timing.estimate import Timed, fitted_factor
 
 FORMAT = 1
 
@@ -52,8 +52,19 @@ def figures(
 
 def timing_of(timed: Timed, board: Board) -> dict[str, Any]:
     """Return how the time came about, and what it is no evidence for."""
-    engine = board.timing.engine
-    if engine:
+    engine, day = board.timing.engine, board.timing.measured_on
+    measured = timed.duration.source is Source.MEASURED
+    if measured:
+        basis = (
+            "A power profiler timed this model on a real board. The times of layers are shares of "
+            "that, as the model of time divides it."
+        )
+    elif day:
+        basis = (
+            f"The factor was fitted on {day} to a model measured on a board of this installation, "
+            "with these kernels."
+        )
+    elif engine:
         basis = (
             f"The factor was fitted to published times of {engine} on this board. It contains how "
             "that engine's kernels differ from these: the figure is what an inference takes with "
@@ -63,13 +74,13 @@ def timing_of(timed: Timed, board: Board) -> dict[str, Any]:
         basis = "There are no published times for this board: the factor is that of its core."
     return {
         "model_version": timed.version,
-        "status": "calibrated" if engine else "predicted",
+        "status": "measured" if measured else "calibrated" if engine or day else "predicted",
         "reference_engine": engine or None,
         "basis": basis,
         "fitted_on_this_model": timed.fitted_on_this,
         "is_evidence": not timed.fitted_on_this,
         "unfitted_s": timed.unfitted_s,
-        "factor": board.timing.factor,
+        "factor": fitted_factor(timed.duration.value, timed) if measured else board.timing.factor,
         "cycles": math.fsum(layer.cycles for layer in timed.layers),
         "classes_counted": timed.mix_counted,
         "clock_hz": board.core.clock_hz,
@@ -91,6 +102,18 @@ def built_of(firmware: Firmware, execution: Execution) -> dict[str, Any]:
         "classes": _classes(execution.layers),
         "n_inferences": execution.n_inferences,
         "overhead_instructions": execution.overhead,
+    }
+
+
+def measured_of(bench: Firmware | None, execution: Execution) -> dict[str, Any] | None:
+    """Return what ran on the real board, None if none did."""
+    if bench is None:
+        return None
+    return {
+        "image": "bench.elf",
+        "image_sha256": bench.sha256,
+        "flags": list(bench.flags),
+        "seconds": list(execution.seconds),
     }
 
 

@@ -94,7 +94,7 @@ def _where(
 ) -> str:  # fmt: skip
     """Name the first layer that differs, for the message."""
     if not isinstance(target, _ShowsLayers):
-        return ""
+        return " on the real board, where the emulated one agreed; check its setup and its supply"
     data = target.layer_outputs(firmware, board, inputs, folder)
     ends = accumulate((port.n_bytes for port in program.outputs_of), initial=0)
     results = [data[a:b] for a, b in pairwise(ends)]

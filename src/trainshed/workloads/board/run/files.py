@@ -20,6 +20,7 @@ from trainshed.workloads.board.report.summary import (
     built_of,
     facts_of,
     figures,
+    measured_of,
     result_of,
     timing_of,
 )
@@ -46,6 +47,8 @@ def write_files(run: Run, folder: Path) -> Mapping[str, float]:
         (folder / name).write_text(text + "\n", encoding="utf-8")
     _write_power(run, folder)
     (folder / "firmware.elf").write_bytes(run.firmware.elf.read_bytes())
+    if run.bench is not None:
+        (folder / "bench.elf").write_bytes(run.bench.elf.read_bytes())
     (folder / INPUT).write_bytes(input_file(run.inputs, run.execution.n_inferences))
     outputs = b"".join(part for one in run.execution.outputs for part in one)
     (folder / OUTPUT).write_bytes(outputs)
@@ -83,6 +86,7 @@ def _report(run: Run, result: Mapping[str, float]) -> dict[str, Any]:
         "timing": timing_of(run.timed, run.board),
         "comparison": asdict(run.comparison),
         "build": built_of(run.firmware, run.execution),
+        "bench": measured_of(run.bench, run.execution),
         "model": {
             "sha256": hashlib.sha256(run.uploaded).hexdigest(),
             "bytes": len(run.uploaded),

@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
@@ -17,7 +18,8 @@ from trainshed.domain.board import Board
 from trainshed.workloads.board.check.rules import check
 from trainshed.workloads.board.compiler.lower import Unsupported, compile_graph
 from trainshed.workloads.board.facts import boards
-from trainshed.workloads.board.firmware.build import BuildFailed, TooLarge, build
+from trainshed.workloads.board.facts.calibration import MEASURED, Calibration, apply, write
+from trainshed.workloads.board.firmware.build import BuildFailed, TooLarge, build, build_bench
 from trainshed.workloads.board.model.flatbuffer import BadModel
 from trainshed.workloads.board.model.graph import Graph
 from trainshed.workloads.board.model.reader import read
@@ -33,7 +35,9 @@ from trainshed.workloads.board.run.files import write_files
 from trainshed.workloads.board.run.outcome import RunFailed
 from trainshed.workloads.board.run.record import Run
 from trainshed.workloads.board.spec import BoardSpec
+from trainshed.workloads.board.target.bench import wiring_of
 from trainshed.workloads.board.target.protocol import Target, TargetFailed
+from trainshed.workloads.board.timing.calibration import fit
 from trainshed.workloads.board.timing.estimate import estimate
 from trainshed.workloads.board.timing.shape import shape_digest
 
@@ -41,37 +45,57 @@ from trainshed.workloads.board.timing.shape import shape_digest
 N_SETS = 3
 #: How many findings of the check a message shows.
 SHOWN = 3
-STAGES = ("read", "quantize", "check", "compile", "build", "run", "compare", "estimate", "report")
+STAGES = (
+    "read",
+    "quantize",
+    "check",
+    "compile",
+    "build",
+    "run",
+    "compare",
+    "measure",
+    "estimate",
+    "report",
+)
 
 Progress = Callable[[str, float], None]
 
 
 def evaluate(
     request: BoardSpec, model: bytes, folder: Path, target: Target, *,
-    calibration: Path | None = None, cache: Path | None = None,
-    progress: Progress = lambda stage, seconds: None,
+    calibration: Path | None = None, cache: Path | None = None, bench: Target | None = None,
+    today: str = "", progress: Progress = lambda stage, seconds: None,
 ) -> Mapping[str, float]:  # fmt: skip
     """Run a model and write all files into ``folder``; return the five figures.
 
     ``progress`` is told each stage at its end, with the seconds it took. ``calibration``: the
-    ``.npz`` of the request. ``cache``: where firmware is kept by content.
+    ``.npz`` of the request. ``cache``: where firmware is kept by content. ``bench``: the real
+    board, which then gives time and power; ``target`` counts instructions all the same. ``today``:
+    the date, ISO, under which ``calibration.json`` then keeps the board's factor.
 
     Raises:
         RunFailed: with the code that says whose fault it is.
     """
     with tempfile.TemporaryDirectory(prefix="board-") as scratch, _told():
-        run = _run(request, model, Path(scratch), target, calibration, cache, progress)
+        run = _run(request, model, Path(scratch), target, bench, calibration, cache, progress)
         with _stage(progress, "report"):
-            return write_files(run, folder)
+            result = write_files(run, folder)
+            if bench is not None:
+                found = fit(run.board, run.timed, shape_digest(run.graph), today)
+                write(folder, found, MEASURED)
+            return result
 
 
 def _run(
-    request: BoardSpec, model: bytes, scratch: Path, target: Target, calibration: Path | None,
-    cache: Path | None, progress: Progress,
+    request: BoardSpec, model: bytes, scratch: Path, target: Target, bench: Target | None,
+    calibration: Path | None, cache: Path | None, progress: Progress,
 ) -> Run:  # fmt: skip
     board = boards().get(request.board)
     if board is None:
         raise RunFailed("invalid_request", f"There is no board {request.board!r}.")
+    if bench is not None:
+        wiring_of(board)
+    board = apply(board, Calibration.of(request.measured) if request.measured else None)
     with _stage(progress, "read"):
         graph = read(model)
     quantized = None
@@ -93,11 +117,18 @@ def _run(
         comparison = compare(
             ran, graph, program, firmware, board, inputs, execution, target, scratch / "layers"
         )
+    image = None
+    if bench is not None:
+        with _stage(progress, "measure"):
+            image = build_bench(program, board, scratch / "image", cache, len(inputs))
+            seen = bench.run(image, board, inputs, request.n_inferences, scratch / "bench")
+            compare(ran, graph, program, image, board, inputs, seen, bench, scratch / "layers")
+            execution = replace(execution, seconds=seen.seconds, trace=seen.trace)
     with _stage(progress, "estimate"):
         timed = estimate(program, execution, board, shape_digest(graph))
     return Run(
         request, board, model, quantized, graph, program, firmware, inputs, execution, comparison,
-        timed,
+        timed, image,
     )  # fmt: skip
 
 

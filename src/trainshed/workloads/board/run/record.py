@@ -16,7 +16,9 @@ from trainshed.workloads.board.timing.estimate import Timed
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """``uploaded``: the file as it came; ``inputs``: what the result was compared on."""
+    """``uploaded``: the file as it came; ``inputs``: what the result was compared on; ``bench``:
+    the image that ran on a real board, where one did.
+    """
 
     request: BoardSpec
     board: Board
@@ -29,3 +31,4 @@ class Run:
     execution: Execution
     comparison: Comparison
     timed: Timed
+    bench: Firmware | None = None

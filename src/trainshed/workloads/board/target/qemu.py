@@ -12,7 +12,6 @@ import re
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
 from pathlib import Path
 
 from trainshed.domain.board import Board
@@ -24,6 +23,7 @@ from trainshed.workloads.board.target.protocol import (
     LayerCount,
     TargetFailed,
 )
+from trainshed.workloads.board.target.split import split
 
 EMULATOR = "qemu-system-arm"
 #: An instruction takes 2**shift ns of emulated time: 20 ticks of the timer and more, or one and
@@ -89,7 +89,7 @@ class Emulator:
             _plausible(counts, many.layers)
             layers = counts
         return Execution(
-            outputs=_split(once.output, len(inputs), firmware.output_bytes),
+            outputs=split(once.output, len(inputs), firmware.output_bytes),
             instructions=many.total,
             layers=layers,
             overhead=many.total - sum(layer.instructions for layer in layers),
@@ -203,14 +203,3 @@ def _plausible(counts: Sequence[LayerCount], timed: Sequence[int]) -> None:
             raise TargetFailed(
                 f"{layer.symbol} executed {layer.instructions}, the timer says {ticked}."
             )
-
-
-def _split(output: bytes, n_sets: int, sizes: Sequence[int]) -> tuple[tuple[bytes, ...], ...]:
-    """The outputs of each set, in graph order."""
-    if len(output) != n_sets * sum(sizes):
-        raise TargetFailed(f"The firmware wrote {len(output)} bytes, not {n_sets * sum(sizes)}.")
-    ends = list(accumulate(sizes, initial=0))
-    return tuple(
-        tuple(output[start + a : start + b] for a, b in pairwise(ends))
-        for start in range(0, len(output) or 1, sum(sizes) or 1)
-    )

@@ -9,13 +9,17 @@
 The factor is fitted to published times of one model on that board (``timing.calibration`` of the
 board's file), or is the class factor of the core. On the model it was fitted to, an estimate is no
 evidence, and says so by ``calibrated``.
+
+Where a real board ran, its time and power stand in place of these; the factor is then the one that
+gives its time, which shares the time out among the layers and calibrates the board.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import fmean
 
 from trainshed.domain.board import Board, Figure, Source
 from trainshed.workloads.board.compiler.program import Layer, Program
@@ -26,6 +30,10 @@ GENERIC_CLASS = "alu"
 GENERIC_CPI_FACTOR = 1.2
 #: How much wider the band is then.
 GENERIC_BAND_FACTOR = 1.5
+#: What is stated of a measured time: edges found to a sample of 10 µs each, clocks of both sides.
+EDGES_S, CLOCKS_BAND = 2e-5, 0.002
+#: What the maker of the power profiler states of a mean current.
+CURRENT_BAND = 0.10
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +67,15 @@ class Timed:
 
 
 def estimate(program: Program, execution: Execution, board: Board, model_digest: str = "") -> Timed:
-    """Return the figures of an emulated execution; ``model_digest``: `shape_digest`."""
+    """Return the figures of an execution; ``model_digest``: `shape_digest`."""
+    estimated = _estimated(program, execution, board, model_digest)
+    if not execution.seconds or execution.trace is None:
+        return estimated
+    current_ua = fmean(fmean(part) for part in execution.trace.currents_ua)
+    return _measured(estimated, fmean(execution.seconds), current_ua, board)
+
+
+def _estimated(program: Program, execution: Execution, board: Board, model_digest: str) -> Timed:
     times = tuple(
         _layer(layer, count, board)
         for layer, count in zip(program.layers, execution.layers, strict=True)
@@ -69,9 +85,8 @@ def estimate(program: Program, execution: Execution, board: Board, model_digest:
     unfitted = (math.fsum(t.cycles for t in times) + overhead) / clock
     mix = all(count.classes for count in execution.layers)
     band = board.timing.band * (1.0 if mix else GENERIC_BAND_FACTOR)
-    duration = Figure(
-        unfitted * factor, Source.ESTIMATED, band, calibrated=bool(board.timing.engine)
-    )
+    fitted = bool(board.timing.engine or board.timing.measured_on)
+    duration = Figure(unfitted * factor, Source.ESTIMATED, band, calibrated=fitted)
     power = Figure(
         board.power.voltage_mv / 1000 * board.power.active_ua, Source.ESTIMATED, board.power.band
     )
@@ -86,6 +101,23 @@ def estimate(program: Program, execution: Execution, board: Board, model_digest:
         fitted_on_this=model_digest in board.timing.calibrated_on,
         mix_counted=mix,
         version=board.timing.version,
+    )
+
+
+def _measured(estimated: Timed, seconds: float, current_ua: float, board: Board) -> Timed:
+    """The figures of a real board; layers share its time as the model says they do."""
+    scale = seconds / estimated.duration.value
+    duration = Figure(seconds, Source.MEASURED, CLOCKS_BAND + EDGES_S / seconds)
+    power = Figure(board.power.voltage_mv / 1000 * current_ua, Source.MEASURED, CURRENT_BAND)
+    return replace(
+        estimated,
+        duration=duration,
+        power=power,
+        energy=energy(power, duration),
+        current_ua=current_ua,
+        layers=tuple(replace(x, seconds=x.seconds * scale) for x in estimated.layers),
+        overhead_s=estimated.overhead_s * scale,
+        fitted_on_this=False,
     )
 
 
