@@ -30,7 +30,7 @@ from trainshed.workloads.board.run.outcome import RunFailed
 from trainshed.workloads.board.run.pipeline import STAGES, evaluate
 from trainshed.workloads.board.spec import BoardSpec
 from trainshed.workloads.board.target import qemu
-from trainshed.workloads.board.target.protocol import Execution, Firmware, TargetFailed
+from trainshed.workloads.board.target.protocol import Execution, Firmware, TargetFailed, TooLong
 from trainshed.workloads.board.target.qemu import Emulator
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {MISSING}")
@@ -219,11 +219,17 @@ def test_whose_fault_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert fault(refused(small(), tmp_path)) == ("target_failed", "platform")
     monkeypatch.undo()
 
-    def unsteady(*args: Any, **kwargs: Any) -> Execution:
-        raise TargetFailed("Two emulated runs disagree.")
+    failures = {
+        TargetFailed("Two emulated runs disagree."): ("target_failed", "platform"),
+        TooLong("It takes too many."): ("too_long", "model"),
+    }
+    for failure, expected in failures.items():
 
-    monkeypatch.setattr(Emulator, "run", unsteady)
-    assert fault(refused(small(), tmp_path)) == ("target_failed", "platform")
+        def unsteady(*args: Any, failure: Exception = failure, **kwargs: Any) -> Execution:
+            raise failure
+
+        monkeypatch.setattr(Emulator, "run", unsteady)
+        assert fault(refused(small(), tmp_path)) == expected
 
 
 @pytest.mark.parametrize(

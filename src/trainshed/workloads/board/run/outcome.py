@@ -31,6 +31,7 @@ CODES: Mapping[str, Fault] = {
     "invalid_model": Fault.MODEL,
     "unsupported": Fault.MODEL,
     "too_large": Fault.MODEL,
+    "too_long": Fault.MODEL,
     "quantization_failed": Fault.MODEL,
     "mismatch": Fault.PLATFORM,
     "reference_failed": Fault.PLATFORM,
