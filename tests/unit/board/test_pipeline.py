@@ -197,6 +197,11 @@ def test_a_mismatch_names_the_first_layer(tmp_path: Path) -> None:
     assert "layer_01_depthwise_conv_2d (operator 1)" in str(error)
 
 
+def test_a_message_is_one_line_that_a_terminal_may_show() -> None:
+    error = RunFailed("quantization_failed", "It cannot: tensor a\n\x1b[2J\u202e.")
+    assert error.outcome.message == "It cannot: tensor a  [2J ."
+
+
 def test_whose_fault_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fault(error: RunFailed) -> tuple[str, str]:
         assert error.outcome.fault is not None
@@ -236,6 +241,7 @@ def test_whose_fault_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     ("model", "params", "code", "named"),
     [
         (b"no model", {"board": "nrf5340dk"}, 10, "invalid_model"),
+        pytest.param(bytes(2**24 + 1), {"board": "nrf5340dk"}, 10, "larger than 16", id="large"),
         (None, {"board": "nrf5340dk"}, 10, "no file model.tflite"),
         (b"", {"board": "nrf5340dk", "speed": 1}, 10, "no parameter 'speed'"),
         (b"small", {"board": "nrf5340dk", "n_inferences": 2}, 0, "done: "),
