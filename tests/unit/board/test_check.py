@@ -123,6 +123,33 @@ def test_the_sizes_said_before_are_no_larger_than_the_linked_ones(tmp_path: Path
         assert needs.arena_bytes < ram <= needs.arena_bytes + BOARD.reserved_ram_bytes
 
 
+def test_what_nobody_could_wait_for_is_refused_with_both_numbers() -> None:
+    """A wide filter takes few bytes and any number of instructions."""
+    weights = np.ones((1, 255, 255, 1), np.int8)
+    options = {"padding": "SAME", "stride_w": 1, "stride_h": 1}
+    wide = [
+        one("CONV_2D", [(1, n, n, 1), weights, -1], (1, n, n, 1), 3, **options) for n in (64, 96)
+    ]
+    assert check(read(wide[0]), BOARD).valid
+    text = error(wide[1], code="too_long")
+    assert "599 million multiply-accumulates; at most 500 million" in text
+
+
+def test_a_model_that_only_renames_is_refused() -> None:
+    data = one("RESHAPE", [(1, 4), np.array([2, 2], np.int32)], (2, 2))
+    assert "computes anything" in error(data, code="empty_model")
+
+
+def test_names_are_shown_without_what_a_terminal_obeys() -> None:
+    m = Maker()
+    name = 'a"; system("id");\n*/\x1b[2J\u202e'
+    x, y = m.tensor((1, 4), **INT8, name=name), m.tensor((1, 4), "float32", name=name)
+    m.operator("ADD", [x, x], [y], 1)
+    graph = read(m.pack([x], [y]))
+    assert graph.tensors[0].name == 'a"; system("id");?*/?[2J?'
+    assert error(m.pack([x], [y])).isprintable()
+
+
 def test_a_refused_size_still_has_its_estimate() -> None:
     report = check(read(small_cnn()), sized(ram=BOARD.reserved_ram_bytes))
     assert report.estimate is not None

@@ -30,7 +30,7 @@ from trainshed.workloads.board.run.outcome import RunFailed
 from trainshed.workloads.board.run.pipeline import STAGES, evaluate
 from trainshed.workloads.board.spec import BoardSpec
 from trainshed.workloads.board.target import qemu
-from trainshed.workloads.board.target.protocol import Execution, Firmware, TargetFailed
+from trainshed.workloads.board.target.protocol import Execution, Firmware, TargetFailed, TooLong
 from trainshed.workloads.board.target.qemu import Emulator
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {MISSING}")
@@ -197,6 +197,11 @@ def test_a_mismatch_names_the_first_layer(tmp_path: Path) -> None:
     assert "layer_01_depthwise_conv_2d (operator 1)" in str(error)
 
 
+def test_a_message_is_one_line_that_a_terminal_may_show() -> None:
+    error = RunFailed("quantization_failed", "It cannot: tensor a\n\x1b[2J\u202e.")
+    assert error.outcome.message == "It cannot: tensor a  [2J ."
+
+
 def test_whose_fault_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fault(error: RunFailed) -> tuple[str, str]:
         assert error.outcome.fault is not None
@@ -219,17 +224,24 @@ def test_whose_fault_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert fault(refused(small(), tmp_path)) == ("target_failed", "platform")
     monkeypatch.undo()
 
-    def unsteady(*args: Any, **kwargs: Any) -> Execution:
-        raise TargetFailed("Two emulated runs disagree.")
+    failures = {
+        TargetFailed("Two emulated runs disagree."): ("target_failed", "platform"),
+        TooLong("It takes too many."): ("too_long", "model"),
+    }
+    for failure, expected in failures.items():
 
-    monkeypatch.setattr(Emulator, "run", unsteady)
-    assert fault(refused(small(), tmp_path)) == ("target_failed", "platform")
+        def unsteady(*args: Any, failure: Exception = failure, **kwargs: Any) -> Execution:
+            raise failure
+
+        monkeypatch.setattr(Emulator, "run", unsteady)
+        assert fault(refused(small(), tmp_path)) == expected
 
 
 @pytest.mark.parametrize(
     ("model", "params", "code", "named"),
     [
         (b"no model", {"board": "nrf5340dk"}, 10, "invalid_model"),
+        pytest.param(bytes(2**24 + 1), {"board": "nrf5340dk"}, 10, "larger than 16", id="large"),
         (None, {"board": "nrf5340dk"}, 10, "no file model.tflite"),
         (b"", {"board": "nrf5340dk", "speed": 1}, 10, "no parameter 'speed'"),
         (b"small", {"board": "nrf5340dk", "n_inferences": 2}, 0, "done: "),

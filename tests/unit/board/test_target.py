@@ -15,7 +15,7 @@ from trainshed.workloads.board.facts import boards
 from trainshed.workloads.board.firmware.build import build
 from trainshed.workloads.board.target import console, counter, qemu
 from trainshed.workloads.board.target.classes import classify
-from trainshed.workloads.board.target.protocol import Execution, Firmware, TargetFailed
+from trainshed.workloads.board.target.protocol import Execution, Firmware, TargetFailed, TooLong
 from trainshed.workloads.board.target.qemu import Emulator
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {MISSING}")
@@ -83,6 +83,20 @@ def test_the_command_by_hand_gives_the_same_count(tmp_path: Path) -> None:
     # The timer of this machine ticks at 20 MHz; an instruction takes 1024 ns.
     assert round(said.inferences[0, 0] * 50 / 1024) == execution.instructions
     assert (folder / console.OUTPUT).read_bytes() == b"".join(x[0] for x in execution.outputs)
+
+
+def test_a_long_inference_is_counted_exactly(tmp_path: Path) -> None:
+    """The timer would wrap at the usual speed, and is read between two of its ticks."""
+    spins = 106_827_001
+    firmware = linked(tmp_path, program(spins))
+    execution = Emulator().run(firmware, BOARD, INPUTS[:1], 5, tmp_path / "run")
+    assert 2 * spins < execution.layers[1].instructions < 2 * spins + 2100
+    assert 0 < execution.overhead < 100
+
+
+def test_an_inference_too_long_to_be_timed_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TooLong, match=r"takes 1,7\d\d million .* at most 1,67\d million"):
+        ran(tmp_path, program(860_000_000))
 
 
 def test_what_each_layer_wrote(tmp_path: Path) -> None:

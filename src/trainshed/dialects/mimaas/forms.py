@@ -16,6 +16,8 @@ from trainshed.http.errors import UnsupportedMediaType
 
 MAX_FIELDS = 8
 MAX_FIELD_BYTES = 1024
+#: What the form around a file may take.
+AROUND_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class Form:
 
 
 async def read_form(request: Request, limit: int) -> Form:
-    """Return the form of a request, whose body may have ``limit`` bytes.
+    """Return the form of a request, whose file may have about ``limit`` bytes.
 
     Raises:
         InvalidInput: no such form, or not one file ``network``. TooLarge. UnsupportedMediaType.
@@ -47,7 +49,7 @@ async def read_form(request: Request, limit: int) -> Form:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "multipart/form-data" or "content-encoding" in request.headers:
         raise UnsupportedMediaType("Send a form (multipart/form-data) with the file 'network'.")
-    body = await read_body(request, limit)
+    body = await read_body(request, limit + AROUND_BYTES)
 
     async def whole() -> AsyncIterator[bytes]:
         yield body

@@ -20,6 +20,8 @@ from trainshed.workloads.board.model.graph import DType, Graph, Operator, Tensor
 BASE_CODE_BYTES = 1536
 LAYER_CODE_BYTES = 256
 MAX_OPERATORS = 600
+#: An emulator takes seconds for as many, and can time no more exactly (``target/qemu.py``).
+MAX_MACS = 500_000_000
 MAX_FINDINGS = 20
 _WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
 _CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
@@ -49,8 +51,8 @@ def check(graph: Graph, board: Board) -> Report:
     except Unsupported as no:
         return Report((refused(graph, no.operator, str(no)),), (), None)
     needs = Estimate(arena, flash_bytes(program), macs(program), len(graph.operators))
-    too_large = check_flash(needs.flash_bytes, board)
-    return Report((too_large,) if too_large else (), tuple(_notable(graph)), needs)
+    found = tuple(f for f in (check_flash(needs.flash_bytes, board), _work(program)) if f)
+    return Report(found, tuple(_notable(graph)), needs)
 
 
 def first(findings: Iterator[Finding]) -> tuple[Finding, ...]:
@@ -91,6 +93,21 @@ def check_flash(needed: int, board: Board) -> Finding | None:
         f"The model needs at least {size(needed, there)} of flash for weights and code; "
         f"{board.name} has {size(there, needed)}. Quantise to int8, use fewer channels, or a "
         "board with more flash.",
+    )
+
+
+def _work(program: Program) -> Finding | None:
+    """Return the error of a program that does nothing, or more than can be emulated."""
+    if not program.layers:
+        return Finding(
+            "empty_model", "No operator of the model computes anything, so nothing would run."
+        )
+    if macs(program) <= MAX_MACS:
+        return None
+    return Finding(
+        "too_long",
+        f"One inference takes {macs(program) / 1e6:,.0f} million multiply-accumulates; at most "
+        f"{MAX_MACS / 1e6:,.0f} million are emulated. Use a smaller input or fewer channels.",
     )
 
 

@@ -132,6 +132,10 @@ class Table:
         ]
 
     def text(self, slot: int, what: str, most: int = 256) -> str:
-        """Return the string, at most ``most`` characters; empty where it is absent."""
+        """Return the string, at most ``most`` characters; empty where it is absent.
+
+        It is a stranger's, and is shown: what does not print becomes a question mark.
+        """
         at, n = self.span(slot, 1, what)
-        return self.source.data[at : at + min(n, 4 * most)].decode("utf-8", "replace")[:most]
+        text = self.source.data[at : at + min(n, 4 * most)].decode("utf-8", "replace")[:most]
+        return "".join(c if c.isprintable() else "?" for c in text)

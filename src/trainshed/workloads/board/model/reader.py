@@ -108,8 +108,7 @@ def _kind(code: Table) -> tuple[str, int]:
     number = max(code.scalar(0, "i8", 0), code.scalar(3, "i32", 0))
     version = code.scalar(2, "i32", 1)
     if number == CUSTOM:
-        name = code.text(1, f"name of {code.what}", 64)
-        return f"CUSTOM:{''.join(c if c.isprintable() else '?' for c in name)}", version
+        return f"CUSTOM:{code.text(1, f'name of {code.what}', 64)}", version
     if not 0 <= number < len(KINDS):
         raise BadModel(f"The {code.what} has the number {number}, which the schema does not know.")
     return KINDS[number], version

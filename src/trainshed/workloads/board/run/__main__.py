@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import trainshed_job
+from trainshed.workloads.board.check.__main__ import MAX_MODEL_BYTES
 from trainshed.workloads.board.run.outcome import Fault, Outcome, RunFailed
 from trainshed.workloads.board.run.pipeline import STAGES, evaluate
 from trainshed.workloads.board.spec import BoardSpec
@@ -50,6 +51,10 @@ def _request(arguments: list[str]) -> BoardSpec:
 def _evaluate(request: BoardSpec, folder: Path) -> Mapping[str, float]:
     cache = Path(os.environ[CACHE_VARIABLE]) if os.environ.get(CACHE_VARIABLE) else None
     try:
+        if os.path.getsize(request.model) > MAX_MODEL_BYTES:
+            raise RunFailed(
+                "invalid_model", f"The model is larger than {MAX_MODEL_BYTES // 2**20} MB."
+            )
         model = Path(request.model).read_bytes()
     except OSError as error:
         raise RunFailed("invalid_request", f"There is no file {request.model}.") from error

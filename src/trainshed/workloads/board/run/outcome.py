@@ -31,6 +31,7 @@ CODES: Mapping[str, Fault] = {
     "invalid_model": Fault.MODEL,
     "unsupported": Fault.MODEL,
     "too_large": Fault.MODEL,
+    "too_long": Fault.MODEL,
     "quantization_failed": Fault.MODEL,
     "mismatch": Fault.PLATFORM,
     "reference_failed": Fault.PLATFORM,
@@ -68,7 +69,8 @@ class RunFailed(Exception):
     """A run that ends without figures. ``code`` is one of ``CODES``."""
 
     def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
+        # One line that any terminal may show: it may quote a stranger's model.
+        super().__init__("".join(c if c.isprintable() else " " for c in message))
         self.code = code
 
     @property

@@ -36,7 +36,7 @@ from trainshed.workloads.board.run.outcome import RunFailed
 from trainshed.workloads.board.run.record import Run
 from trainshed.workloads.board.spec import BoardSpec
 from trainshed.workloads.board.target.bench import wiring_of
-from trainshed.workloads.board.target.protocol import Target, TargetFailed
+from trainshed.workloads.board.target.protocol import Target, TargetFailed, TooLong
 from trainshed.workloads.board.timing.calibration import fit
 from trainshed.workloads.board.timing.estimate import estimate
 from trainshed.workloads.board.timing.shape import shape_digest
@@ -177,6 +177,8 @@ def _told() -> Iterator[None]:
     except BuildFailed as error:
         missing = shutil.which("arm-none-eabi-gcc") is None
         raise RunFailed("toolchain_missing" if missing else "build_failed", str(error)) from error
+    except TooLong as error:
+        raise RunFailed("too_long", str(error)) from error
     except TargetFailed as error:
         raise RunFailed("target_failed", str(error)) from error
     except ReferenceFailed as error:

@@ -65,6 +65,10 @@ class TargetFailed(Exception):
     """The board, not the model, is at fault; the text says what to do. No run is charged."""
 
 
+class TooLong(TargetFailed):
+    """An inference of this model takes longer than the target can count: the model is at fault."""
+
+
 class Target(Protocol):
     """``emulated`` (QEMU) or ``measured`` (a probe and a power profiler)."""
 

@@ -22,14 +22,18 @@ from trainshed.workloads.board.target.protocol import (
     Firmware,
     LayerCount,
     TargetFailed,
+    TooLong,
 )
 from trainshed.workloads.board.target.split import split
 
 EMULATOR = "qemu-system-arm"
-#: An instruction takes 2**shift ns of emulated time: 20 ticks of the timer and more, or one and
-#: more where an inference is so long that the timer would wrap.
-SHIFT, LONG_SHIFT = 10, 6
-LONG_INFERENCE = 100_000_000
+#: An instruction takes 2**shift ns of emulated time: 20 ticks of the timer and more, fewer where an
+#: inference is so long that its 32 bits would wrap. A difference of its values is wrong by up to a
+#: tick, so below two ticks an instruction it would not be exact.
+SHIFT, LEAST_SHIFT = 10, 7
+TIMER_BITS = 32
+#: What the loop around the layers may execute besides, at most.
+HARNESS = 1_000_000
 TIMEOUT_S = 300.0
 #: How many instructions a layer's timer may count more: those that read it.
 TIMER_ERROR = 32
@@ -72,13 +76,14 @@ class Emulator:
         then the timer's alone.
 
         Raises:
+            TooLong: an inference has more instructions than can be timed exactly.
             TargetFailed: no emulator or another fault of this machine, the firmware did not
                 finish, or the two runs disagree.
         """
         symbols = layer_symbols(firmware.elf)
         counts = self._count(firmware, board, inputs[:1], folder / "counted", symbols)
         counted = sum(layer.instructions for layer in counts or ())
-        shift = LONG_SHIFT if counted > LONG_INFERENCE else SHIFT
+        shift = _shift(board, counted) if counts is not None else LEAST_SHIFT
         once = self._start(firmware, board, inputs, 1, folder / "once", shift)
         many = self._start(firmware, board, inputs[:1], n_inferences, folder / "many", shift)
         if len(many.layers) != len(symbols):
@@ -181,6 +186,20 @@ def layer_symbols(elf: Path) -> tuple[str, ...]:
     """Return the functions of the layers, in the order they run."""
     found = [(int(m[1]), m[0]) for name in counter.functions(elf) if (m := _LAYER.fullmatch(name))]
     return tuple(symbol for _, symbol in sorted(found))
+
+
+def _shift(board: Board, counted: int) -> int:
+    """Return the longest emulated time of an instruction with which the timer does not wrap."""
+    most = 0
+    for shift in range(SHIFT, LEAST_SHIFT - 1, -1):
+        most = (1_000_000_000 << TIMER_BITS) // (MACHINES[board.machine].timer_hz << shift)
+        if counted + HARNESS < most:
+            return shift
+    raise TooLong(
+        f"One inference takes {counted / 1e6:,.0f} million instructions; at most "
+        f"{(most - HARNESS) / 1e6:,.0f} million are emulated for this board. Use a smaller input "
+        "or fewer channels."
+    )
 
 
 def _instructions(ticks: int, machine: Machine, shift: int) -> int:
