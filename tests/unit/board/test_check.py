@@ -359,5 +359,6 @@ def test_a_board_survives_the_way_to_the_child() -> None:
     sent = json.loads(json.dumps(asdict(BOARD)))
     assert asdict(board_of(sent)) == asdict(BOARD) | {
         "notes": list(BOARD.notes),
+        "wiring": None,
         "timing": asdict(BOARD.timing) | {"calibrated_on": list(BOARD.timing.calibrated_on)},
     }
