@@ -22,6 +22,7 @@ from typing import Any
 
 from trainshed.domain.board import Board
 from trainshed.workloads.board.facts import boards
+from trainshed.workloads.board.target.machines import MACHINES
 
 #: Memory as it was read, and whether it is the mailbox -> as the test wants it.
 Change = Callable[[bytes, bool], bytes]
@@ -147,10 +148,18 @@ def bench_board(name: str = "nrf52840dk") -> Board:
     """A board whose image runs in the emulator as it is: its pin is a register that is there."""
     board = boards()[name]
     assert board.wiring is not None
-    pin = 0x4001_0000  # a GPIO block of the emulated machine
-    wiring = replace(board.wiring, setup=((pin + 0x10, 8),), pin_set=pin, pin_clear=pin + 4)
+    machine = MACHINES[board.machine]
+    pin = PINS[board.machine]
+    wiring = replace(
+        board.wiring, setup=((pin + 0x10, 8),), pin_set=pin, pin_clear=pin + 4,
+        flash_origin=machine.code, ram_origin=machine.ram,
+    )  # fmt: skip
     core = replace(board.core, clock_hz=1_000_000)  # shortens the pauses, not the code
     return replace(board, wiring=wiring, core=core)
+
+
+#: A GPIO block of each emulated machine.
+PINS = {"mps2-an386": 0x4001_0000, "mps2-an505": 0x4010_0000}
 
 
 class FakeSession:
@@ -181,7 +190,10 @@ class FakeSession:
 class FakeProbe:
     """Flash, and an emulator that starts with what is in it."""
 
-    def __init__(self, folder: Path, change: Change = lambda data, _: data) -> None:
+    def __init__(
+        self, folder: Path, change: Change = lambda data, _: data, machine: str = "mps2-an386"
+    ) -> None:
+        self.machine = MACHINES[machine]
         self.folder = folder
         self.flash: dict[int, bytes] = {}
         self.resets = 0
@@ -211,14 +223,15 @@ class FakeProbe:
         self.off()
         self.folder.mkdir(parents=True, exist_ok=True)
         image = self.folder / "flash.bin"
-        data = bytearray(max(a + len(d) for a, d in self.flash.items()))
+        origin = self.machine.code
+        data = bytearray(max(a + len(d) for a, d in self.flash.items()) - origin)
         for address, part in self.flash.items():
-            data[address : address + len(part)] = part
+            data[address - origin : address - origin + len(part)] = part
         image.write_bytes(data)
         self._process = subprocess.Popen(
-            ["qemu-system-arm", "-M", "mps2-an386", "-display", "none", "-serial", "none",
+            ["qemu-system-arm", "-M", self.machine.name, "-display", "none", "-serial", "none",
              "-nic", "none", "-monitor", "none", "-qmp", "unix:qmp,server=on,wait=off",
-             "-device", "loader,file=flash.bin,addr=0,force-raw=on"],
+             "-device", f"loader,file=flash.bin,addr={origin:#x},force-raw=on"],
             cwd=self.folder, stdin=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )  # fmt: skip
@@ -246,7 +259,7 @@ class FakeProbe:
         deadline = time.monotonic() + 60
         while True:
             with contextlib.suppress(OSError):
-                self._qmp("pmemsave", {"val": address, "size": size, "filename": str(out)})
+                self._qmp("memsave", {"val": address, "size": size, "filename": str(out)})
                 return out.read_bytes()
             assert time.monotonic() < deadline, "the emulator does not answer"
             time.sleep(0.05)

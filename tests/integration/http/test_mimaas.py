@@ -275,10 +275,9 @@ def test_a_calibration_set_goes_to_the_job(w: World, client: Client) -> None:
     job_id, account = job_of(w, client, made["id"]), person_of(w, client).principal.account_id
     job = w.deps.store.read(lambda tx: tx.jobs.get(job_id, account))
     assert job.spec.params["calibration"] == "calibration.npz"
-    refs = {one.path: one.ref for one in job.spec.inputs}
-    assert set(refs) == {"model.tflite", "calibration.npz"}
-    upload = refs["calibration.npz"]
-    ref = w.deps.store.read(lambda tx: tx.files.get_upload(upload, job.account_id)).blob
+    assert {one.path for one in job.spec.inputs} == {"model.tflite", "calibration.npz"}
+    (sent,) = [one.ref for one in job.spec.inputs if one.path == "calibration.npz"]
+    ref = w.deps.store.read(lambda tx: tx.files.get_upload(sent, account)).blob
     assert ref is not None
     assert w.deps.blobs.read(job.account_id, ref.md5) == SAMPLES
     assert runs(client) == 2

@@ -37,16 +37,19 @@ N = 4
 #: Four inferences of 3 ms, and one on each further input set.
 WINDOWS = [3000] * N + [3100, 2900]
 TODAY = "2026-03-01"
+BENCHES = {name: bench_board(name) for name in ("nrf52840dk", "nrf5340dk")}
 
 
 @pytest.fixture(autouse=True)
 def _bench_board(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "boards", lambda: {**boards(), NAME: bench_board(NAME)})
+    monkeypatch.setattr(pipeline, "boards", lambda: {**boards(), **BENCHES})
 
 
-def measure(folder: Path, meter: FakePpk2, probe: FakeProbe, **request: Any) -> dict[str, float]:
+def measure(
+    folder: Path, meter: FakePpk2, probe: FakeProbe, name: str = NAME, **request: Any
+) -> dict[str, float]:
     bench = Bench(PyOcd(connect=probe.connect, loader=probe.loader), Ppk2(meter.port), timeout_s=60)
-    spec = BoardSpec(NAME, n_inferences=N, **request)
+    spec = BoardSpec(name, n_inferences=N, **request)
     return dict(
         evaluate(spec, small_cnn(), folder, Emulator(), bench=bench, today=TODAY, cache=None)
     )
@@ -83,6 +86,14 @@ def test_a_measured_run(tmp_path: Path) -> None:
     # the meter was told the board's voltage, and to be in the supply line
     assert (0x0D, *ppk2_voltage(3000)) in meter.commands
     assert (0x11, 1) in meter.commands
+
+
+def test_the_other_board(tmp_path: Path) -> None:
+    machine = BENCHES["nrf5340dk"].machine
+    with standing(tmp_path / "board", Script(WINDOWS), machine=machine) as (meter, probe):
+        result = measure(tmp_path / "out", meter, probe, "nrf5340dk")
+        assert {options["target_override"] for options in probe.options} == {"nrf5340_xxaa"}
+    assert result["duration_avg_s"] == pytest.approx(0.003, rel=1e-6)
 
 
 def ppk2_voltage(mv: int) -> tuple[int, int]:
