@@ -12,15 +12,18 @@ CLIENT_VENVS := .venv-clients
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SDKS := sdk/python/client sdk/python/job sdk/python/middleman sdk/python/mimaas
 PYTEST_ARGS ?=
+# What is started a thousand times is compiled once, whatever the environment says.
+export PYTHONDONTWRITEBYTECODE :=
 
 $(STAMP): requirements.lock pyproject.toml $(SDKS:%=%/pyproject.toml)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Trainshed needs Python 3.11 or newer: make PYTHON=python3.11")'
 	@rm -f $@
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing the locked dependencies into $(VENV) (the first time takes a minute)"
-	@$(PIP) install --quiet --no-deps --require-hashes -r requirements.lock
-	@$(PIP) install --quiet --no-deps --no-build-isolation -e . $(SDKS:%=-e ./%)
+	@$(PIP) install --quiet --no-deps --no-compile --require-hashes -r requirements.lock
+	@$(PIP) install --quiet --no-deps --no-compile --no-build-isolation -e . $(SDKS:%=-e ./%)
 	@$(PIP) check
+	@$(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib src sdk || true # templates
 	@touch $@
 
 .PHONY: help install demo demo-board up check format test bench soak lock clean
@@ -64,7 +67,7 @@ format: $(STAMP) ## Format the code and repair what the linter can
 
 test: $(STAMP) ## Install what the tests need, check, and run every test
 	@tools/test-deps.sh
-	@$(MAKE) --no-print-directory --keep-going check
+	@$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync check
 	$(BIN)/python -m pytest -n 4 --dist worksteal -m "not alone" $(PYTEST_ARGS)
 	$(BIN)/python -m pytest -m alone $(PYTEST_ARGS) || test $$? -eq 5
 

@@ -53,7 +53,9 @@ class Watch(threading.Thread):
 
     def run(self) -> None:
         with client_of(self.server) as client:
-            while not self.over.is_set():
+            last = False
+            while not last:
+                last = self.over.is_set()
                 try:
                     status = client.get_job(self.job_id).status.value
                 except Exception:  # the server is being killed

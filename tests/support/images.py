@@ -24,7 +24,7 @@ APPLETS = (
 #: What binary wheels take for granted.
 STANDARD = ("libgcc_s.so.1", "libstdc++.so.6", "libdl.so.2", "libm.so.6", "libpthread.so.0",
             "libresolv.so.2", "librt.so.1", "libutil.so.1", "libz.so.1")  # fmt: skip
-LEFT_OUT = {"test", "tests", "__pycache__", "site-packages", "idlelib", "tkinter", "turtledemo",
+LEFT_OUT = {"test", "tests", "site-packages", "idlelib", "tkinter", "turtledemo",
             "lib2to3", "ensurepip", "pydoc_data", "distutils"}  # fmt: skip
 
 
@@ -169,6 +169,8 @@ def _standard() -> set[Path]:
 def _slim(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
     parts = info.name.split("/")
     if LEFT_OUT & set(parts) or any(part.startswith("config-") for part in parts):
+        return None
+    if info.name.endswith((".opt-1.pyc", ".opt-2.pyc")):
         return None
     return _plain(info)
 
