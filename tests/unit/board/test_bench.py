@@ -175,6 +175,13 @@ def test_inferences_that_differ_were_disturbed(tmp_path: Path) -> None:
     assert "took from 3.00 to 3.30 ms" in str(error)
 
 
+def test_a_board_at_another_speed_is_noticed(tmp_path: Path) -> None:
+    error = failure(tmp_path, Script([60] * N + [60, 60]))
+    assert error.code == "target_failed"
+    assert "0.060 ms" in str(error)
+    assert "Check the clock" in str(error)
+
+
 def test_no_probe(tmp_path: Path) -> None:
     with standing(tmp_path / "board", Script(WINDOWS)) as (meter, probe):
         probe.absent = True

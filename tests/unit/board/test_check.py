@@ -360,8 +360,10 @@ def test_the_command_prints_json() -> None:
 
 def test_a_board_survives_the_way_to_the_child() -> None:
     sent = json.loads(json.dumps(asdict(BOARD)))
+    assert BOARD.wiring is not None
     assert asdict(board_of(sent)) == asdict(BOARD) | {
         "notes": list(BOARD.notes),
         "wiring": None,
         "timing": asdict(BOARD.timing) | {"calibrated_on": list(BOARD.timing.calibrated_on)},
+        "wiring": asdict(BOARD.wiring) | {"setup": [list(pair) for pair in BOARD.wiring.setup]},
     }

@@ -13,7 +13,7 @@ import sys
 from dataclasses import asdict
 from typing import IO, Any
 
-from trainshed.domain.board import Board, Core, Finding, Memory, Power, Report, Timing
+from trainshed.domain.board import Board, Core, Finding, Memory, Power, Report, Timing, Wiring
 from trainshed.workloads.board.check.quantized import check_quantized
 from trainshed.workloads.board.check.rules import check
 from trainshed.workloads.board.facts import boards
@@ -51,10 +51,9 @@ def limit() -> None:
 
 
 def board_of(facts: dict[str, Any]) -> Board:
-    """Return the board that was sent as plain values; its wiring is no matter of the check."""
-    parts = {"core": Core, "memory": Memory, "timing": Timing, "power": Power}
-    known = {k: v for k, v in facts.items() if k != "wiring"}
-    return Board(**{k: parts[k](**v) if k in parts else v for k, v in known.items()})
+    """Return the board that was sent as plain values."""
+    parts = {"core": Core, "memory": Memory, "timing": Timing, "power": Power, "wiring": Wiring}
+    return Board(**{k: parts[k](**v) if k in parts and v else v for k, v in facts.items()})
 
 
 def main(arguments: list[str], source: IO[bytes]) -> int:

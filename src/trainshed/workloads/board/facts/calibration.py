@@ -19,7 +19,8 @@ BAND = 0.20
 MAX_BYTES = 4096
 #: The name, less ``.json``, of a calibration among the files of a measured run.
 MEASURED = "calibration"
-_LEAST, _MOST = 0.05, 20.0
+#: A factor outside is no property of a board.
+LEAST, MOST = 0.05, 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,8 @@ class Calibration:
         for name in ("factor", "measured_s"):
             if isinstance(words[name], bool) or not isinstance(words[name], int | float):
                 raise ValueError(f"{name} must be a number.")
-        if not _LEAST <= words["factor"] <= _MOST or not math.isfinite(words["measured_s"]):
-            raise ValueError(f"factor must be from {_LEAST} to {_MOST}.")
+        if not LEAST <= words["factor"] <= MOST or not math.isfinite(words["measured_s"]):
+            raise ValueError(f"factor must be from {LEAST} to {MOST}.")
         return cls(**words)
 
     def to_dict(self) -> dict[str, Any]:

@@ -78,10 +78,10 @@ def evaluate(
     """
     with tempfile.TemporaryDirectory(prefix="board-") as scratch, _told():
         run = _run(request, model, Path(scratch), target, bench, calibration, cache, progress)
+        found = fit(run.board, run.timed, shape_digest(run.graph), today) if bench else None
         with _stage(progress, "report"):
             result = write_files(run, folder)
-            if bench is not None:
-                found = fit(run.board, run.timed, shape_digest(run.graph), today)
+            if found is not None:
                 write(folder, found, MEASURED)
             return result
 
