@@ -135,6 +135,40 @@ def test_what_nobody_could_wait_for_is_refused_with_both_numbers() -> None:
     assert "599 million multiply-accumulates; at most 500 million" in text
 
 
+@pytest.mark.parametrize("dilation", [2**15, 2**30, 2**31 - 1])
+def test_steps_beyond_what_the_reference_keeps_are_refused(dilation: int) -> None:
+    data = one(
+        "CONV_2D", [(1, 8, 8, 2), np.ones((2, 3, 3, 2), np.int8), -1], (1, 8, 8, 2), 3,
+        padding="SAME", stride_w=1, stride_h=1, dilation_w_factor=dilation, dilation_h_factor=1,
+    )  # fmt: skip
+    assert "is beyond 32767" in error(data)
+
+
+def test_a_softmax_on_which_the_reference_aborts_is_refused() -> None:
+    def softmax(n: int) -> bytes:
+        m = Maker()
+        x, y = m.tensor((1, n), **INT8), m.tensor((1, n), scale=1 / 256, zero=-128)
+        m.operator("SOFTMAX", [x], [y], 2, beta=1.0)
+        return m.pack([x], [y])
+
+    assert check(read(softmax(4096)), BOARD).valid
+    assert "over 4097 values" in error(softmax(4097))
+
+
+def test_many_rows_are_resized() -> None:
+    """Their numbers do not fit 16 bits."""
+    size = np.array([40_000, 2], np.int32)
+    data = one("RESIZE_NEAREST_NEIGHBOR", [(1, 40_000, 1, 1), size], (1, 40_000, 2, 1), 2)
+    assert check(read(data), BOARD).valid
+
+
+def test_an_input_that_nobody_reads_must_have_a_type_that_can_be_sent() -> None:
+    m = Maker()
+    x, spare, y = m.tensor((1, 4), **INT8), m.tensor((3,), "float16"), m.tensor((1, 4), **INT8)
+    m.operator("RELU", [x], [y], 2)
+    assert "Input tensor 1" in error(m.pack([x, spare], [y]), code="input_not_supported")
+
+
 def test_a_model_that_only_renames_is_refused() -> None:
     data = one("RESHAPE", [(1, 4), np.array([2, 2], np.int32)], (2, 2))
     assert "computes anything" in error(data, code="empty_model")

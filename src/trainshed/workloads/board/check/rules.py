@@ -154,6 +154,10 @@ def _each(graph: Graph) -> Iterator[Finding]:
         reason = _operator(graph, op)
         if reason is not None:
             yield refused(graph, op.index, reason)
+    for t in graph.inputs:
+        if graph.tensors[t].dtype in (DType.FLOAT16, DType.OTHER):
+            text = f"Input {name_of(graph.tensors[t])} {unusual(graph.tensors[t])}."
+            yield Finding("input_not_supported", text)
     made = {t for op in graph.operators for t in op.outputs}
     for t in graph.outputs:
         if t not in made:
