@@ -15,6 +15,8 @@ from trainshed.workloads.board.model.graph import DType, Graph, Operator, Tensor
 Shape = tuple[int, ...]
 #: The reference keeps strides, dilations and paddings in 16 bits.
 MAX_STEP = 2**15 - 1
+#: Numbers of a parameter, such as paddings: a few a dimension.
+MAX_NUMBERS = 64
 
 
 class Misfit(Exception):
@@ -53,6 +55,8 @@ class Site:
                 f"input {i} is computed while the model runs, which would make shapes dynamic; "
                 "convert the model with fixed shapes"
             )
+        if tensor.n_elements > MAX_NUMBERS:
+            raise Misfit(f"input {i} has {tensor.n_elements} numbers, not at most {MAX_NUMBERS}")
         return struct.unpack(f"<{tensor.n_elements}{letter}", tensor.data)
 
     def option(self, name: str, least: int | None = None) -> Any:
