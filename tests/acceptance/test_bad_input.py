@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -318,6 +319,22 @@ def test_no_hostile_webhook_address(all_of: Everything) -> None:
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.json()["detail"]
         assert "secret" not in answer.text
+
+
+def test_a_sender_that_goes_away_is_no_fault_of_the_server(
+    house: Server, http: httpx2.Client, all_of: Everything
+) -> None:
+    head = (
+        f"POST /api/validate HTTP/1.1\r\nHost: 127.0.0.1:{house.port}\r\n"
+        f"Authorization: {house.credentials['mimaas_token']}\r\nContent-Length: 5000\r\n"
+        "Content-Type: multipart/form-data; boundary=x\r\n\r\n--x\r\n"
+    )
+    seen = len(house.log())
+    with socket.create_connection(("127.0.0.1", house.port), 10) as link:
+        link.sendall(head.encode())
+        assert http.get("/v1/health").status_code == 200
+    time.sleep(0.5)
+    assert "Traceback" not in house.log()[seen:]
 
 
 def test_bytes_that_are_no_http_end_that_connection_only(house: Server, all_of: Everything) -> None:

@@ -14,7 +14,7 @@ import msgspec
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from pydantic import TypeAdapter
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from trainshed.domain.errors import InvalidInput, NotAuthenticated, TooLarge
@@ -210,14 +210,17 @@ async def read_body(request: Request, limit: int) -> bytes:
     """Return the body; never holds more than ``limit`` bytes.
 
     Raises:
-        TooLarge: it is larger.
+        TooLarge: it is larger. InvalidInput: the sender went away before its end.
     """
     announced(request, limit)
     out = bytearray()
-    async for part in request.stream():
-        if len(out) + len(part) > limit:
-            raise TooLarge(f"The body may have {limit} bytes.", limit_bytes=limit)
-        out += part
+    try:
+        async for part in request.stream():
+            if len(out) + len(part) > limit:
+                raise TooLarge(f"The body may have {limit} bytes.", limit_bytes=limit)
+            out += part
+    except ClientDisconnect as error:
+        raise InvalidInput("The sender went away.") from error
     return bytes(out)
 
 

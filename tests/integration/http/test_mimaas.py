@@ -59,6 +59,9 @@ def test_validate_costs_nothing(client: Client) -> None:
     assert (bad["valid"], bad["errors"]) == (False, ["No TensorFlow Lite file."])
     assert client.send("/api/validate", 200, quantize="true")["warnings"]
     assert "There is no board" in client.send("/api/validate", 400, board="x")["message"]
+    largest = MODEL.ljust(8 * 2**20, b"\0")
+    assert client.send("/api/validate", 200, model=largest)["valid"]
+    assert "8388608" in client.send("/api/validate", 400, model=largest + b"\0")["message"]
     assert runs(client) == 3
 
 

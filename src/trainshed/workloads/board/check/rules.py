@@ -20,6 +20,10 @@ from trainshed.workloads.board.model.graph import DType, Graph, Operator, Tensor
 BASE_CODE_BYTES = 1536
 LAYER_CODE_BYTES = 256
 MAX_OPERATORS = 600
+#: What the memory plan can place within a second.
+MAX_TENSORS = 2000
+#: Weights of so many times the flash are not compiled to see by how much they are too large.
+FAR_TOO_LARGE = 4
 #: An emulator takes seconds for as many, and can time no more exactly (``target/qemu.py``).
 MAX_MACS = 500_000_000
 MAX_FINDINGS = 20
@@ -46,6 +50,10 @@ def check(graph: Graph, board: Board) -> Report:
     if too_large is not None:
         flash = sum(len(t.data or b"") for t in graph.tensors)
         return Report((too_large,), (), Estimate(arena, flash, 0, len(graph.operators)))
+    least = _least_weights(graph)
+    if least > FAR_TOO_LARGE * board.memory.flash_bytes:
+        found = tuple(f for f in (check_flash(least, board),) if f)
+        return Report(found, (), Estimate(arena, least, 0, len(graph.operators)))
     try:
         program = compile_graph(graph, board.core)
     except Unsupported as no:
@@ -117,6 +125,17 @@ def size(n: int, other: int) -> str:
     return text if text != f"{other / 1024:.1f} KB" else f"{n} bytes"
 
 
+def _least_weights(graph: Graph) -> int:
+    """Return the least that weights take: each layer has its own, in its kernel's order."""
+    return sum(
+        len(graph.tensors[t].data or b"")
+        for op in graph.operators
+        if op.kind in _WEIGHTED
+        for t in op.inputs
+        if t >= 0
+    )
+
+
 def check_whole(graph: Graph) -> Iterator[Finding]:
     """What is wrong with the model as a whole; the rest makes no sense then."""
     if not graph.operators or not graph.inputs or not graph.outputs:
@@ -125,6 +144,11 @@ def check_whole(graph: Graph) -> Iterator[Finding]:
         yield Finding(
             "too_many_operators",
             f"The model has {len(graph.operators)} operators; at most {MAX_OPERATORS} are taken.",
+        )
+    n = len(graph.inputs) + sum(len(op.outputs) for op in graph.operators)
+    if n > MAX_TENSORS:
+        yield Finding(
+            "too_many_tensors", f"The model computes {n} tensors; at most {MAX_TENSORS} are taken."
         )
     hybrid = [op for op in graph.operators if _is_hybrid(graph, op)]
     if hybrid:
@@ -154,6 +178,10 @@ def _each(graph: Graph) -> Iterator[Finding]:
         reason = _operator(graph, op)
         if reason is not None:
             yield refused(graph, op.index, reason)
+    for t in graph.inputs:
+        if graph.tensors[t].dtype in (DType.FLOAT16, DType.OTHER):
+            text = f"Input {name_of(graph.tensors[t])} {unusual(graph.tensors[t])}."
+            yield Finding("input_not_supported", text)
     made = {t for op in graph.operators for t in op.outputs}
     for t in graph.outputs:
         if t not in made:

@@ -13,6 +13,10 @@ from typing import Any
 from trainshed.workloads.board.model.graph import DType, Graph, Operator, Tensor
 
 Shape = tuple[int, ...]
+#: The reference keeps strides, dilations and paddings in 16 bits.
+MAX_STEP = 2**15 - 1
+#: Numbers of a parameter, such as paddings: a few a dimension.
+MAX_NUMBERS = 64
 
 
 class Misfit(Exception):
@@ -51,6 +55,8 @@ class Site:
                 f"input {i} is computed while the model runs, which would make shapes dynamic; "
                 "convert the model with fixed shapes"
             )
+        if tensor.n_elements > MAX_NUMBERS:
+            raise Misfit(f"input {i} has {tensor.n_elements} numbers, not at most {MAX_NUMBERS}")
         return struct.unpack(f"<{tensor.n_elements}{letter}", tensor.data)
 
     def option(self, name: str, least: int | None = None) -> Any:
@@ -100,7 +106,12 @@ def _window(site: Site, size: Sequence[int], filter_: Sequence[int]) -> tuple[in
         stride = site.option(f"stride_{axis}", 1)
         name = f"dilation_{axis}_factor"
         dilation = site.option(name, 1) if name in site.operator.options else 1
-        reach = (k - 1) * dilation + 1 if site.option("padding") == "VALID" else 1
+        span = (k - 1) * dilation + 1
+        if max(stride, dilation, span) > MAX_STEP:
+            raise Misfit(
+                f"a filter of {k} with stride {stride} and dilation {dilation} is beyond {MAX_STEP}"
+            )
+        reach = span if site.option("padding") == "VALID" else 1
         out = (n + stride - reach) // stride
         if k < 1 or out < 1:
             raise Misfit(f"a filter of {k} with dilation {dilation} does not fit into {n}")

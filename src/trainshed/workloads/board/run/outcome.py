@@ -33,6 +33,8 @@ CODES: Mapping[str, Fault] = {
     "too_large": Fault.MODEL,
     "too_long": Fault.MODEL,
     "quantization_failed": Fault.MODEL,
+    # The check, which knows only the least that a program takes, said that it fits.
+    "too_large_linked": Fault.PLATFORM,
     "mismatch": Fault.PLATFORM,
     "reference_failed": Fault.PLATFORM,
     "toolchain_missing": Fault.PLATFORM,

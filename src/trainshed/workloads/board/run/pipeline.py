@@ -173,7 +173,7 @@ def _told() -> Iterator[None]:
     except Unsupported as error:
         raise RunFailed("unsupported", f"Operator {error.operator}: {error}") from error
     except TooLarge as error:
-        raise RunFailed("too_large", str(error)) from error
+        raise RunFailed("too_large_linked", str(error)) from error
     except BuildFailed as error:
         missing = shutil.which("arm-none-eabi-gcc") is None
         raise RunFailed("toolchain_missing" if missing else "build_failed", str(error)) from error

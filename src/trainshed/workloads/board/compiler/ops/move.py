@@ -271,9 +271,10 @@ def _resize(site: Site) -> Code:
     source, target = site.input(), site.output()
     images, height, width, channels = target.shape
     options = site.operator.options
+    ctype = "int16_t" if max(source.shape[1:3]) < 2**15 else "int32_t"
     rows, columns = (
         site.constant(
-            role, "int16_t",
+            role, ctype,
             nearest(n_in, n_out, options["align_corners"], options["half_pixel_centers"]),
         )
         for role, n_in, n_out in (

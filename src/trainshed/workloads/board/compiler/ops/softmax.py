@@ -16,6 +16,8 @@ from trainshed.workloads.board.model.graph import Graph, Operator
 
 _DIFFERENCE_BITS = 5
 _FRACTION_BITS = 31 - _DIFFERENCE_BITS
+#: The reference sums exponentials of at most 1 with 12 bits before the point, and aborts beyond.
+_MAX_DEPTH = 2**12
 
 
 def _real_multiplier(graph: Graph, operator: Operator) -> float:
@@ -44,6 +46,8 @@ def _refuse(graph: Graph, operator: Operator) -> str | None:
         return "SOFTMAX needs an int8 output of scale 1/256 and zero point -128."
     if not 1 <= len(source.shape) <= 4 or source.n_elements == 0:
         return f"SOFTMAX of shape {source.shape} is not supported."
+    if source.shape[-1] > _MAX_DEPTH:
+        return f"SOFTMAX over {source.shape[-1]} values is not supported, only up to {_MAX_DEPTH}."
     if _real_multiplier(graph, operator) <= 1.0:
         return "SOFTMAX: scale × beta of the input is too small for the reference."
     return None
