@@ -1,4 +1,4 @@
-"""``trainshed boards``: measure models on a board at a debug probe and a power profiler."""
+"""``trainshed measure-board``: measure a model on a board at a debug probe and a power profiler."""
 
 from __future__ import annotations
 
@@ -22,12 +22,7 @@ _DATA = click.option(
 )  # fmt: skip
 
 
-@click.group()
-def boards() -> None:
-    """Measure models on boards of your own (docs/boards-real.md shows the wires)."""
-
-
-@boards.command()
+@click.command("measure-board")
 @click.argument("model", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--board", required=True, help="Its name, such as nrf52840dk.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default="measured",

@@ -19,7 +19,7 @@ def commands() -> Mapping[str, tuple[str, str]]:
         "up": (f"{here}:up", "Start the server."),
         "demo": (f"{here}:demo", "Run a real training job from upload to receipt."),
         "demo-board": (f"{here}:demo_board", "Learn what a small network costs on three boards."),
-        "boards": ("trainshed.bootstrap.bench:boards", "Measure models on boards of your own."),
+        "measure-board": ("trainshed.bootstrap.bench:measure", "Measure a model on a real board."),
         "doctor": (f"{here}:doctor", "Check the machine, or with --verify the data."),
         "backup": (f"{here}:backup", "Write a restorable copy of the data."),
         "restore": (f"{here}:restore", "Make a data directory from a backup."),

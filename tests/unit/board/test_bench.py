@@ -316,9 +316,9 @@ def test_the_command_tells_and_keeps(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_the_command_says_what_to_do(tmp_path: Path, board: str, words: str) -> None:
     model = tmp_path / "small.tflite"
     model.write_bytes(small_cnn())
-    line = ["measure", str(model), "--board", board, "--ppk2", str(tmp_path / "ttyACM9"),
+    line = [str(model), "--board", board, "--ppk2", str(tmp_path / "ttyACM9"),
             "--out", str(tmp_path / "out")]  # fmt: skip
-    done = CliRunner().invoke(command.boards, line)
+    done = CliRunner().invoke(command.measure, line)
     assert done.exit_code == 1
     assert words in done.output
     assert not (tmp_path / "out").exists()
