@@ -89,6 +89,13 @@ def _bomb() -> bytes:
     return data[:at] + (2**30).to_bytes(4, "little") + data[at + 4 :]
 
 
+def _raw() -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as made:
+        made.writestr("values.npy", b"cos\nsystem\n(S'id'\ntR.")
+    return file.getvalue()
+
+
 BAD = {
     "no archive": (b"hello", "no .npz"),
     "another name": (archive(a=SAMPLES, b=SAMPLES), "no array 'values'"),
@@ -97,7 +104,9 @@ BAD = {
     "objects": (archive(values=np.array([[{}] * 16], object)), "no .npz of plain numbers"),
     "no samples": (archive(values=SAMPLES[:0]), "1 to 500 samples"),
     "not finite": (archive(values=SAMPLES * np.nan), "finite"),
+    "not finite as float32": (archive(values=SAMPLES.astype("f8") * 1e300), "finite"),
     "a bomb": (_bomb(), "unpacks to"),
+    "no array": (_raw(), "a file in it is no array"),
     "cut off": (archive(values=SAMPLES)[:-40], "no .npz"),
 }
 

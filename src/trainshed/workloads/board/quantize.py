@@ -182,7 +182,10 @@ def _arrays(calibration: bytes) -> Mapping[str, Array]:
                 "are taken. Fewer samples do: 100 are usually enough."
             )
         with np.load(io.BytesIO(calibration), allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+            found = {name: file[name] for name in file.files}
+            if not all(isinstance(one, np.ndarray) for one in found.values()):
+                raise ValueError("a file in it is no array")
+            return found
     except _BAD_ARCHIVE as error:
         raise QuantizeFailed(
             f"The calibration set is no .npz of plain numbers ({error}). Write it with "
@@ -207,12 +210,14 @@ def _column(graph: Graph, position: int, arrays: Mapping[str, Array]) -> list[Ar
             f"The calibration array {tensor.name!r} is {array.dtype} {list(array.shape)}; it must "
             f"be numbers of shape [samples, {', '.join(map(str, shape))}]."
         )
+    with np.errstate(over="ignore"):  # what is too large becomes infinite
+        array = array.astype(np.float32)
     if not 1 <= len(array) <= MAX_SAMPLES or not np.isfinite(array).all():
         raise QuantizeFailed(
             f"The calibration array {tensor.name!r} must hold 1 to {MAX_SAMPLES} samples of "
             "finite numbers."
         )
-    return [one.reshape(tensor.shape).astype(np.float32) for one in array]
+    return [one.reshape(tensor.shape) for one in array]
 
 
 def _signed(model: bytes) -> bytes:
