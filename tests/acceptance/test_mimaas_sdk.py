@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from tests.support.documents import ROOT, SEED, python_blocks, run_blocks
 from tests.support.server import Server
+from tests.unit.board.test_quantize import SAMPLES, archive, dense
 
 import mimaas
 from mimaas import MIMaaSClient
@@ -81,13 +82,15 @@ def test_the_documents_code_as_it_stands(
         .replace("johndoe", f"johndoe{number}")
         for block in python_blocks(document)
     ]
+    (tmp_path / "float.tflite").write_bytes(dense())
+    (tmp_path / "set.npz").write_bytes(archive(values=SAMPLES))
     printed = run_blocks(blocks, tmp_path, MIMAAS_API_URL=server.url)
     assert PRINTED.match(printed), printed
     assert "Runs remaining: 10\n" in printed
     assert "Board Type: nrf5340dk\n" in printed
     assert (tmp_path / "model.tflite").read_bytes() == network
-    with zipfile.ZipFile(tmp_path / "artifacts.zip") as archive:
-        names = {Path(name).name for name in archive.namelist()}
+    with zipfile.ZipFile(tmp_path / "artifacts.zip") as files:
+        names = {Path(name).name for name in files.namelist()}
     assert {"ram.json", "rom.json", "ppk2_summary.csv", "ppk2_samples.csv", "model.tflite"} <= names
     for _ in range(100):
         if (tmp_path / "shown.html").exists():

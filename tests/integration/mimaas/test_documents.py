@@ -9,6 +9,7 @@ import pytest
 from tests.integration.mimaas.stub import MODEL, Stub
 from tests.integration.mimaas.test_models import PRINTED
 from tests.support.documents import ROOT, SEED, python_blocks, run_blocks
+from tests.unit.board.test_quantize import SAMPLES, archive, dense
 
 
 @pytest.mark.parametrize(
@@ -27,6 +28,8 @@ from tests.support.documents import ROOT, SEED, python_blocks, run_blocks
     ids=["docs", "readme", "seed"],
 )
 def test_the_code_runs(stub: Stub, model: Path, tmp_path: Path, document: Path) -> None:
+    (tmp_path / "float.tflite").write_bytes(dense())
+    (tmp_path / "set.npz").write_bytes(archive(values=SAMPLES))
     printed = run_blocks(python_blocks(document), tmp_path, MIMAAS_API_URL=stub.url)
     assert printed.startswith(PRINTED)
     if document.name != "README.md":
