@@ -106,10 +106,6 @@ def options(compose: dict[str, Any], port: int) -> list[str]:
     return [word for key, value in service.items() for word in known[key](value)]
 
 
-#: A whole server in a container starts too slowly beside three other tests.
-pytestmark = pytest.mark.alone
-
-
 @pytest.fixture(scope="module")
 def image(containers: Engine) -> str:
     """Build the image; its base is this machine's Python, its packages the locked wheels."""
@@ -143,8 +139,7 @@ def box(containers: Engine, image: str, tmp_path_factory: pytest.TempPathFactory
     containers.run("rm", "--force", "--time=0", one.name)
 
 
-@pytest.mark.timeout(600)
-def test_it_is_healthy_and_has_no_rights(box: Box) -> None:
+def it_is_healthy_and_has_no_rights(box: Box) -> None:
     assert box.state("Health.Status") == "healthy"
     assert box.inside("id", "-u").strip() == "10001"
     status = dict(line.split(":\t", 1) for line in box.inside("cat", "/proc/1/status").splitlines())
@@ -154,8 +149,7 @@ def test_it_is_healthy_and_has_no_rights(box: Box) -> None:
         assert box.engine.run("exec", box.name, "touch", path, check=False).returncode != 0
 
 
-@pytest.mark.timeout(600)
-def test_jobs_run_inside(box: Box) -> None:
+def jobs_run_inside(box: Box) -> None:
     api = Api(box)
     job = api.wait(api.python("import os, trainshed_job; print('uid', os.getuid())"))
     assert job["state"] == "SUCCEEDED", (job, box.log())
@@ -168,8 +162,7 @@ def test_jobs_run_inside(box: Box) -> None:
     assert "sandbox                none" in box.inside("trainshed", "doctor")
 
 
-@pytest.mark.timeout(600)
-def test_the_orchestrator_runs_a_job(box: Box) -> None:
+def the_orchestrator_runs_a_job(box: Box) -> None:
     http = box.client()
     body = {
         "name": "deployed", "image": "example/trainer:1", "schedule": "0 2 1 1 *",
@@ -184,8 +177,7 @@ def test_the_orchestrator_runs_a_job(box: Box) -> None:
     assert http.get(f"{where}/logs").json()["logs"] == "epoch 1\n"
 
 
-@pytest.mark.timeout(600)
-def test_it_stops_in_order_and_keeps_its_data(box: Box) -> None:
+def it_stops_in_order_and_keeps_its_data(box: Box) -> None:
     api, before = Api(box), box.credentials
     done = api.wait(api.submit(["true"]))
     code = "import os, time; time.sleep(0 if os.environ['TRAINSHED_ATTEMPT'] == '2' else 300)"
@@ -202,3 +194,12 @@ def test_it_stops_in_order_and_keeps_its_data(box: Box) -> None:
     again = api.wait(begun, timeout_s=120)
     assert (again["state"], again["attempt"]["number"]) == ("SUCCEEDED", 2), box.log()
     assert json.loads(box.inside("trainshed", "doctor", "--verify", "--json"))["broken"] == []
+
+
+@pytest.mark.timeout(600)
+def test_the_image_as_compose_starts_it(box: Box) -> None:
+    """One test, so that the image is built once however the tests are spread."""
+    it_is_healthy_and_has_no_rights(box)
+    jobs_run_inside(box)
+    the_orchestrator_runs_a_job(box)
+    it_stops_in_order_and_keeps_its_data(box)

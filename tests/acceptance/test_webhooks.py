@@ -142,7 +142,7 @@ def again(sink: Sink, path: str, one: Got) -> bool:
 
 @pytest.mark.alone
 def test_dead_endpoints_delay_nobody_else(sink: Sink, tmp_path: Path) -> None:
-    n = 200 if FULL else 60
+    n = 200 if FULL else 30
     with running(tmp_path / "data", **OPEN) as server:
         api = Api(server)
         hook(api, sink.url("/ok"), "job.priority")
