@@ -112,7 +112,7 @@ def hear_again(api: Api, read: dict[str, int], moment_s: float) -> None:
 @pytest.mark.timeout(900)
 def test_restarts_lose_nothing(tmp_path: Path) -> None:
     """20 jobs run while the server goes, politely and not, every 10 s for 5 min (CI: 4 times)."""
-    n_jobs, rounds, every_s, lasts_s = (20, 30, 10.0, 420) if FULL else (20, 4, 4.0, 40)
+    n_jobs, rounds, every_s, lasts_s = (20, 30, 10.0, 420) if FULL else (20, 4, 3.0, 30)
     n = int(lasts_s / 0.1)
     slowest = slowest_start = 0.0
     with running(tmp_path / "data") as server:

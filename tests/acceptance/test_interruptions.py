@@ -165,7 +165,6 @@ def check_money(client: MiddlemanClient, api: Api, job_id: str) -> None:
     assert -sum(r["amount"] for r in rows if r.get("job_id") == job_id) == billed
 
 
-@pytest.mark.alone
 def test_paused_evicted_and_killed_it_ends_where_the_undisturbed_run_ends(
     server: Server, client: MiddlemanClient
 ) -> None:
@@ -213,17 +212,10 @@ def test_paused_evicted_and_killed_it_ends_where_the_undisturbed_run_ends(
     assert result_of(said[-1]) == expected
     ran = [epochs_of(lines) for lines in said]
     assert sum(map(len, ran)) <= EPOCHS + 3, ran
-    unheard: set[int] = set()
-    for one, before, (first, *_), lines in zip(tried, ran, ran[1:], said[1:], strict=False):
+    for before, (first, *_), lines in zip(ran, ran[1:], said[1:], strict=False):
         assert lines[0] == f"Resumed after epoch {first - 1}"
-        assert before[-1] <= first
-        if one["state"] == "LOST":  # a killed runner takes along what it had not sent yet
-            unheard |= set(range(before[-1] + 1, first))
-        else:
-            assert first <= before[-1] + 1
-    assert len(unheard) <= 2
-    heard = {epoch for one in ran for epoch in one}
-    assert heard | unheard == set(range(1, EPOCHS + 1))
+        assert before[-1] <= first <= before[-1] + 1
+    assert {epoch for one in ran for epoch in one} == set(range(1, EPOCHS + 1))
     shown = [entry["message"] for entry in client.get_job_logs(job)]
     assert sum(line.startswith("Resumed after epoch") for line in shown) == 3
     assert (done.current_epoch, done.total_epochs) == (EPOCHS, EPOCHS)

@@ -120,6 +120,33 @@ def test_a_frozen_runner_cannot_write_after_its_successor(tmp_path: Path) -> Non
         assert doctor(server) == []
 
 
+def test_what_a_dead_runner_had_not_sent_is_read_from_its_file(tmp_path: Path) -> None:
+    code = (
+        "import os, time\nprint('begun', flush=True)\n"
+        "if os.environ['TRAINSHED_ATTEMPT'] == '1':\n"
+        "    while not os.path.exists('go'): time.sleep(0.02)\n"
+        "    for i in range(50_000): print(i, 'x' * 40)\n"
+        "    print('end', flush=True)\n    time.sleep(600)\n"
+    )
+    with running(tmp_path / "data", TRAINSHED_LEASE_S="3", TRAINSHED_HEARTBEAT_S="0.5") as server:
+        api = Api(server)
+        job_id = api.python(code)
+        eventually(lambda: api.logs(job_id) == b"begun\n", 30)
+        (place,) = (server.data / "workspaces").iterdir()
+        pid = left_handle(place)["pid"]
+        os.kill(pid, signal.SIGSTOP)
+        (place / "work" / "go").touch()
+        file = place / "stdout.log"
+        eventually(lambda: file.read_bytes().endswith(b"\nend\n"), 20, "the job has said all")
+        said = file.read_bytes()
+        os.kill(pid, signal.SIGKILL)
+        job = api.wait(job_id, timeout_s=60)
+        assert (job["state"], job["n_attempts"]) == ("SUCCEEDED", 2)
+        params = {"stream": "stdout", "attempt": 1, "raw": "true", "limit": 4 * 1024**2}
+        assert api.http.get(f"/v1/jobs/{job_id}/logs", params=params).content == said
+        assert doctor(server) == []
+
+
 def test_killed_template_is_replaced(tmp_path: Path) -> None:
     with running(tmp_path / "data") as server:
         api = Api(server)

@@ -332,9 +332,18 @@ def test_resume_finds_the_checkpoint(place: Shed) -> None:
     assert attempt.text() == "weights"
 
 
-@pytest.mark.alone
 def test_truncating_stdout_is_harmless(place: Shed) -> None:
-    script = "echo and one; sleep 0.5; echo two > /dev/stdout; sleep 0.1; echo 3 >> /dev/stderr"
-    attempt = place.run(["sh", "-c", script])
+    script = (
+        "echo and one; until [ -e go ]; do sleep 0.02; done;"
+        "echo two > /dev/stdout; echo 3 >> /dev/stderr"
+    )
+    attempt = place.launch(["sh", "-c", script])
+    wait_for(lambda: attempt.text() == "and one\n")  # what is not sent yet goes with the file
+    (place.folder(attempt) / "work" / "go").touch()
+    wait_for(lambda: attempt.finished)
     assert attempt.text() == "and one\ntwo\n", (attempt.finished, attempt.streams)
     assert attempt.text("stderr") == "3\n"
+    rest = place.executor.rest_of_log
+    assert rest(attempt.id, "stdout", 0, 100) == b"", "its offsets are no longer the stream's"
+    assert (rest(attempt.id, "stderr", 0, 100), rest(attempt.id, "stderr", 2, 9)) == (b"3\n", b"")
+    assert rest(attempt.id, "../../secret", 0, 100) == b""

@@ -55,6 +55,16 @@ class Executor(Protocol):
 
 
 @runtime_checkable
+class KeepsLogs(Protocol):
+    """Executors whose runners' log files lie on this machine."""
+
+    def rest_of_log(self, attempt_id: str, stream: str, offset: int, n_bytes: int) -> bytes:
+        """Return at most ``n_bytes`` of a stream from ``offset``: what a runner that is gone may
+        not have sent. Nothing if the job cut the file, so that its offsets are others.
+        """
+
+
+@runtime_checkable
 class KeepsEnvironments(Protocol):
     """Executors that keep built environments on this machine."""
 

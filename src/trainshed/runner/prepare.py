@@ -82,7 +82,7 @@ class Preparing:
         """Append a line to the ``system`` stream. Any thread."""
         if self._system is None:
             self._system = workspace.open_log(f"{self.root}/system.log", None)
-            self._shipper.tails.append(Tail("system", self._system))
+            self._shipper.tails.append(self._tail("system", self._system))
         os.write(self._system, text.rstrip("\n").encode() + b"\n")
 
     def _digest(self) -> str:
@@ -242,10 +242,13 @@ class Preparing:
         out = workspace.open_log(f"{self.root}/stdout.log", choice.uid)
         err = workspace.open_log(f"{self.root}/stderr.log", choice.uid)
         self._logs = (out, err)
-        tails = [Tail("stdout", out), Tail("stderr", err)]
+        tails = [self._tail("stdout", out), self._tail("stderr", err)]
         self._shipper = Shipper(self.client, tails, self.place.points, None)
         for line in (*self.job.system_log, *choice.notes):
             self.say(line)
+
+    def _tail(self, name: str, fd: int) -> Tail:
+        return Tail(name, fd, f"{self.root}/{name}.cut")
 
     def _begin_shipping(self) -> None:
         """Send logs and points from a thread of their own, once."""

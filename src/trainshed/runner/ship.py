@@ -6,6 +6,7 @@ away costs no memory, and catching up is reading on.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Callable, Sequence
@@ -18,11 +19,14 @@ TRUNCATE_ABOVE = 1024 * 1024
 
 
 class Tail:
-    """One log file as a stream. ``offset`` counts the stream's bytes, ``_at`` the file's."""
+    """One log file as a stream. ``offset`` counts the stream's bytes, ``_at`` the file's; once they
+    differ the file ``cut`` is there, for whoever reads the log after this process.
+    """
 
-    def __init__(self, name: str, fd: int) -> None:
+    def __init__(self, name: str, fd: int, cut: str) -> None:
         self.name = name
         self.fd = fd
+        self._cut = cut
         self.offset = 0
         self.closed = False
         self.fed = 0
@@ -35,7 +39,7 @@ class Tail:
     def read(self) -> bytes:
         """Return the next piece, without taking it. A truncated file starts again."""
         if os.fstat(self.fd).st_size < self._at:
-            self._at = 0
+            self._begin_anew()
         return os.pread(self.fd, CHUNK, self._at)
 
     def take(self, n_bytes: int) -> None:
@@ -44,7 +48,12 @@ class Tail:
         self.offset += n_bytes
         if self.closed and self._at >= TRUNCATE_ABOVE:
             os.ftruncate(self.fd, 0)
-            self._at = 0
+            self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self._at = 0
+        with contextlib.suppress(OSError):  # a full disk
+            os.close(os.open(self._cut, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
     def rewind(self, offset: int) -> bool:
         """Go back to an earlier stream offset; False if the file no longer has it."""

@@ -4,14 +4,20 @@ D4).
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
 from trainshed.domain.attempt import Attempt, Ending, Start
 from trainshed.domain.errors import StaleLease
-from trainshed.ports.executor import Observation
-from trainshed.usecases import attempts
+from trainshed.ports.executor import Executor, KeepsLogs, Observation
+from trainshed.ports.streams import LOG_STREAMS, StreamInfo
+from trainshed.usecases import attempts, logs
 from trainshed.usecases.engine import Engine
+
+#: Of each log of a dead runner, since the round that ends its lease waits; the rest is dropped.
+RESCUED = 64 * 1024**2
+RESCUED_AT_ONCE = 1024**2
 
 
 def take_over(engine: Engine) -> list[Attempt]:
@@ -82,6 +88,7 @@ def _expire(engine: Engine, attempt_id: str) -> bool:
     executor = engine.deps.executors[held.executor]
     if not executor.stop(attempt_id, held.handle or {}):
         return False
+    _rescue_logs(engine, attempt_id, executor)
     last = executor.poll({attempt_id: held.handle or {}}).get(attempt_id)
     ending = Ending("lost", message="The runner stopped answering; its processes are gone.")
     if last is not None and last.outcome is not None:
@@ -91,6 +98,28 @@ def _expire(engine: Engine, attempt_id: str) -> bool:
     except StaleLease:
         engine.leases.drop(attempt_id)
     return True
+
+
+def _rescue_logs(engine: Engine, attempt_id: str, executor: Executor) -> None:
+    """Append what a dead runner had not sent of its logs (G13)."""
+    if not isinstance(executor, KeepsLogs):
+        return
+    infos = {i.stream: i for i in engine.deps.store.read(lambda tx: tx.streams.info(attempt_id))}
+    for stream in LOG_STREAMS:
+        info = infos.get(stream) or StreamInfo(stream, 0, False)
+        with contextlib.suppress(StaleLease):
+            _rescue_log(engine, attempt_id, info, executor)
+    engine.deps.bus.notify(f"stream:{attempt_id}")
+
+
+def _rescue_log(engine: Engine, attempt_id: str, info: StreamInfo, executor: KeepsLogs) -> None:
+    store, stream, at, full = engine.deps.store, info.stream, info.size, info.truncated
+    while not full and at - info.size < RESCUED:
+        data = executor.rest_of_log(attempt_id, stream, at, RESCUED_AT_ONCE)
+        if not data:
+            return
+        at, full = store.write(logs.appending(engine, attempt_id, stream, at, data))
+    store.write(lambda tx: tx.streams.truncate(attempt_id, stream))
 
 
 def flush(engine: Engine) -> None:

@@ -37,11 +37,11 @@ while epoch < EPOCHS:
     rows = order.permutation(1400)
     model.partial_fit(x[train][rows], y[train][rows], classes=range(10))
     epoch += 1
+    loss = log_loss(y[held], model.predict_proba(x[held]))
     part = folder / ".tmp-state"
     part.write_bytes(pickle.dumps((epoch, model, order)))
     part.rename(folder / f"epoch-{epoch:03}.pkl")
     (folder / f"epoch-{epoch - 1:03}.pkl").unlink(missing_ok=True)
-    loss = log_loss(y[held], model.predict_proba(x[held]))
     print(f"Epoch {epoch}/{EPOCHS}, Loss: {loss:.6f}", flush=True)
     time.sleep(float(os.environ.get("PACE", "0.3")))
 

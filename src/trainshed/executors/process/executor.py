@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -20,6 +21,7 @@ from trainshed.domain.resources import Offer
 from trainshed.executors.process import caches, containers, environments, install, procs
 from trainshed.executors.process.offers import found_gpus, offers, usable_cpus, usable_memory
 from trainshed.ports.executor import Launch, Observation
+from trainshed.ports.streams import LOG_STREAMS
 
 TEMPLATE_S = 20.0
 ANSWER_S = 10.0
@@ -141,6 +143,21 @@ class ProcessExecutor:
         if self._groups is None or now - self._groups[0] > GROUPS_S:
             self._groups = (now, procs.group_parents())
         return self._groups[1]
+
+    def rest_of_log(self, attempt_id: str, stream: str, offset: int, n_bytes: int) -> bytes:
+        """Return what the file of a stream holds from ``offset``; nothing if it was cut."""
+        place = self._place(attempt_id)
+        if stream not in LOG_STREAMS or (place / f"{stream}.cut").exists():
+            return b""
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            fd = os.open(place / f"{stream}.log", flags)
+        except OSError:
+            return b""
+        try:
+            return os.pread(fd, n_bytes, offset) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
+        finally:
+            os.close(fd)
 
     def trim_environments(self, limit_bytes: int, spared_s: float = environments.SPARED_S) -> None:
         """Remove environments that no runner uses until the rest has at most ``limit_bytes``."""
