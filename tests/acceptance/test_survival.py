@@ -156,6 +156,23 @@ def test_killed_template_is_replaced(tmp_path: Path) -> None:
         assert api.wait(api.submit(["true"]), timeout_s=30)["state"] == "SUCCEEDED"
 
 
+def test_nothing_is_left_of_a_server_that_stops_without_jobs(tmp_path: Path) -> None:
+    with running(tmp_path / "data") as server:
+        api = Api(server)
+        busy = api.python("import time; time.sleep(3)")
+        api.wait(busy, "RUNNING")
+        pid = template_pid(server)
+        server.stop()
+        assert template_pid(server) == pid, "it has a job"
+        server.start()
+        api = Api(server)
+        job = api.wait(busy)
+        assert (job["state"], job["n_attempts"]) == ("SUCCEEDED", 1)
+        eventually(lambda: not runner_pids(server), 10)
+        server.stop()
+        eventually(lambda: not Path(f"/proc/{pid}").exists(), 10, "the template leaves")
+
+
 def test_killed_job_is_explained(tmp_path: Path) -> None:
     with running(tmp_path / "data") as server:
         api = Api(server)

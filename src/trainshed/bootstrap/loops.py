@@ -14,6 +14,7 @@ from trainshed.bootstrap.courier import Courier
 from trainshed.domain.attempt import Attempt
 from trainshed.domain.errors import TrainshedError
 from trainshed.domain.states import AttemptState
+from trainshed.ports.executor import Rests
 from trainshed.ports.store import After
 from trainshed.usecases import (
     dispatch,
@@ -90,7 +91,9 @@ class Loops:
         return bool(term)
 
     async def stop(self) -> None:
-        """Stop placing and looking; running jobs go on without us."""
+        """Stop placing and looking; running jobs go on without us, and where there are none nothing
+        of ours is left.
+        """
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -99,6 +102,9 @@ class Loops:
         await asyncio.to_thread(self._save)
         await asyncio.to_thread(reap.flush, self._engine)
         await asyncio.to_thread(office.leave, self._engine)
+        for executor in self._engine.deps.executors.values():
+            if isinstance(executor, Rests):
+                await asyncio.to_thread(executor.shut)
 
     async def _run(self, fn: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, fn, *args)

@@ -46,12 +46,13 @@ class Idempotency:
             return await handler()
         key = _key(given, principal)
         fingerprint = _fingerprint(request, body)
-        known = await self._claim(principal.account_id, key, fingerprint)
+        now = self._deps.clock.utc_now()
+        entry = Remembered(principal.account_id, key, fingerprint, 0, b"", now)
+        known = await self._claim(entry)
         if known is not None:
             return self._again(known)
         mine = (principal.account_id, key)
-        # With the body in it: another request under this key must never be given that job.
-        request.state.once = hashlib.sha256(f"{key}:{fingerprint}".encode()).hexdigest()
+        request.state.once = entry.once
         self._here.add(mine)
         try:
             response = await handler()
@@ -63,11 +64,10 @@ class Idempotency:
         finally:
             self._here.discard(mine)
 
-    async def _claim(self, account_id: str, key: str, fingerprint: str) -> Remembered | None:
-        now = self._deps.clock.utc_now()
-        mine = Remembered(account_id, key, fingerprint, 0, b"", now)
+    async def _claim(self, mine: Remembered) -> Remembered | None:
+        now = mine.created_at
         ttl = timedelta(seconds=self._deps.policy.idempotency_ttl_s)
-        running_here = (account_id, key) in self._here
+        running_here = (mine.account_id, mine.key) in self._here
 
         def apply(tx: Tx) -> Remembered | None:
             known = tx.records.remember(mine)
@@ -76,14 +76,14 @@ class Idempotency:
             age = now - known.created_at
             dead = known.status == 0 and age > DEAD_AFTER and not running_here
             if dead or age > ttl:
-                tx.records.forget(account_id, key)
+                tx.records.forget(mine.account_id, mine.key)
                 return tx.records.remember(mine)
             return known
 
         known: Remembered | None = await self._write(apply)
         if known is None:
             return None
-        if known.fingerprint != fingerprint:
+        if known.fingerprint != mine.fingerprint:
             raise IdempotencyConflict(
                 "This Idempotency-Key was used for another request; use a new one."
             )

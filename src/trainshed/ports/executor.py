@@ -55,6 +55,14 @@ class Executor(Protocol):
 
 
 @runtime_checkable
+class Rests(Protocol):
+    """Executors with a process of their own that waits for the next Attempt."""
+
+    def shut(self) -> bool:
+        """Have it leave; False, and nothing happens, while it has runners."""
+
+
+@runtime_checkable
 class KeepsLogs(Protocol):
     """Executors whose runners' log files lie on this machine."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -18,6 +19,13 @@ class Remembered:
     status: int
     body: bytes
     created_at: datetime
+
+    @property
+    def once(self) -> str:
+        """What the request made is found by this name. The body is in it: another request under
+        the same key must never be given that.
+        """
+        return hashlib.sha256(f"{self.key}:{self.fingerprint}".encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +50,9 @@ class Records(Protocol):
 
     def complete(self, account_id: str, key: str, status: int, body: bytes) -> None: ...
     def forget(self, account_id: str, key: str) -> None: ...
-    def purge_remembered(self, before: datetime) -> int: ...
+    def purge_remembered(self, before: datetime) -> list[Remembered]:
+        """Drop the oldest thousand of what is older; return them."""
+
     def audit(self, entry: AuditEntry) -> None: ...
     def audit_page(
         self, account_id: str | None, before_seq: int | None, limit: int
@@ -71,3 +81,5 @@ class Records(Protocol):
         self, dialect: str, kind: str, public_id: str, object_id: str, account_id: str
     ) -> bool:
         """False if that public id is taken: draw another."""
+
+    def unbind_public_ids(self, dialect: str, kind: str, public_ids: Sequence[str]) -> None: ...

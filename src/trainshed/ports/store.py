@@ -347,6 +347,9 @@ class Deliveries(Protocol):
     def purge(self, before: datetime) -> int:
         """Drop what was delivered before; dead ones stay."""
 
+    def purge_dead(self, before: datetime) -> int:
+        """Drop what was given up before."""
+
 
 class Tx(Protocol):
     """One transaction's view of everything; dead after ``fn`` returns."""

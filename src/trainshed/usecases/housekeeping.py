@@ -13,7 +13,7 @@ from trainshed.ports.deps import Deps
 from trainshed.ports.executor import Cleans, KeepsCaches, KeepsEnvironments
 from trainshed.ports.store import Tx
 from trainshed.ports.streams import LOG_STREAMS
-from trainshed.usecases import firing, grants, logs
+from trainshed.usecases import firing, grants, logs, submit
 from trainshed.usecases.engine import Engine
 
 #: A runner that has called ``finished`` needs a moment to leave its workspace.
@@ -57,7 +57,8 @@ def tidy(engine: Engine) -> None:
 
 def _purge(tx: Tx, deps: Deps, now: datetime) -> None:
     """Drop answers, deliveries and fires that are old enough."""
-    tx.records.purge_remembered(now - _ttl(deps))
+    answers = tx.records.purge_remembered(now - _ttl(deps))
+    tx.records.unbind_public_ids(submit.ONCE, "job", [one.once for one in answers])
     tx.deliveries.purge(now - LISTED)
     tx.schedules.purge_fires(now - firing.KEEP_FIRES)
 

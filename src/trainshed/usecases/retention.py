@@ -12,17 +12,21 @@ from trainshed.ports.store import After, Tx
 
 #: How many Attempts one transaction empties.
 BATCH = 50
+#: How long a delivery that was given up can be sent again.
+REPLAYABLE = timedelta(days=90)
 
 
 def expire(deps: Deps, after: After | None) -> After | None:
     """Remove logs, metrics and files of the next few Attempts whose Jobs ended too long ago;
-    return where to go on, None at the end.
+    return where to go on, None at the end. At the beginning old dead deliveries go.
 
     Pinned checkpoints stay, and whatever a Job that has not ended still needs.
     """
+    now = deps.clock.utc_now()
+    if after is None:
+        deps.store.write(lambda tx: tx.deliveries.purge_dead(now - REPLAYABLE))
     if not deps.policy.retention_s:
         return None
-    now = deps.clock.utc_now()
     before = now - timedelta(seconds=deps.policy.retention_s)
     found = deps.store.read(lambda tx: tx.attempts.old(before, after, BATCH))
     if not found:

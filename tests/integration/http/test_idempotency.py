@@ -12,6 +12,10 @@ from tests.support.deps import World, serving
 
 from trainshed.http.idempotency import Idempotency
 from trainshed.ports.records import Remembered
+from trainshed.usecases import housekeeping
+from trainshed.usecases.engine import Engine
+from trainshed.usecases.leases import Leases
+from trainshed.usecases.submit import ONCE
 
 JOB = {"command": ["true"], "max_runtime_s": 60}
 
@@ -119,6 +123,22 @@ def test_keys_are_forgotten_after_their_time(w: World) -> None:
     first = post(w, "a").json()["id"]
     w.clock.advance(w.deps.policy.idempotency_ttl_s + 1)
     assert post(w, "a", {**JOB, "priority": 3}).json()["id"] != first
+
+
+def test_jobs_forget_the_keys_they_were_made_with(w: World) -> None:
+    def names(job_id: str) -> str | None:
+        return w.deps.store.read(lambda tx: tx.records.public_id(ONCE, "job", job_id))
+
+    engine = Engine(w.deps, Leases(w.deps.policy.lease))
+    old = post(w, "a").json()["id"]
+    w.clock.advance(w.deps.policy.idempotency_ttl_s + 1)
+    young = post(w, "b").json()["id"]
+    housekeeping.tidy(engine)
+    assert names(old) is None
+    assert names(young) is not None
+    again = post(w, "a").json()["id"]
+    assert again != old
+    assert names(again) is not None
 
 
 def test_odd_keys_are_400(w: World) -> None:

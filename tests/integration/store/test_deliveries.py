@@ -119,9 +119,14 @@ def test_dead_ones_stay_and_come_back(store: Store) -> None:
     assert store.write(lambda tx: tx.deliveries.purge(at(10))) == 1
     page = store.read(lambda tx: tx.deliveries.page(HOOK, "dead", None, 10))
     assert [d.id for d in page] == [dead.id]
+    assert store.write(lambda tx: tx.deliveries.purge_dead(at(2))) == 0
     assert store.write(lambda tx: tx.deliveries.replay_dead(HOOK, at(20))) == 1
     (again,) = claim(store, 20, 50)
     assert (again.id, again.tries, again.seq) == (dead.id, 1, 1)
+    store.write(lambda tx: tx.deliveries.add([replace(dead, id="dlv_9")]))
+    assert store.write(lambda tx: tx.deliveries.purge_dead(at(3))) == 1
+    page = store.read(lambda tx: tx.deliveries.page(HOOK, None, None, 10))
+    assert [d.id for d in page] == [dead.id], "what waits stays"
 
 
 def test_pages_are_newest_first(store: Store) -> None:

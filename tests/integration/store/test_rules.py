@@ -207,7 +207,9 @@ def test_idempotency_and_public_ids(store: Store) -> None:
     assert (done.status, done.body) == (201, b"{}")
     store.write(lambda tx: tx.records.forget(ACC, "k"))
     assert store.write(lambda tx: tx.records.remember(one)) is None
-    assert store.write(lambda tx: tx.records.purge_remembered(at(1))) == 1
+    assert store.write(lambda tx: tx.records.purge_remembered(NOW)) == []
+    assert store.write(lambda tx: tx.records.purge_remembered(at(1))) == [one]
+    assert store.write(lambda tx: tx.records.remember(one)) is None
 
     def bind(public: str, object_id: str) -> bool:
         return store.write(
@@ -221,6 +223,10 @@ def test_idempotency_and_public_ids(store: Store) -> None:
         bind("2", "job_a")
     assert store.read(lambda tx: tx.records.object_id("mimaas", "job", "1")) == "job_a"
     assert store.read(lambda tx: tx.records.public_id("mimaas", "job", "job_b")) is None
+    assert bind("3", "job_c")
+    store.write(lambda tx: tx.records.unbind_public_ids("mimaas", "job", ["1", "no such"]))
+    found = [store.read(lambda tx, i=i: tx.records.object_id("mimaas", "job", i)) for i in "13"]
+    assert found == [None, "job_c"]
 
 
 def test_the_audit_chain(store: Store) -> None:

@@ -40,6 +40,7 @@ _TRIM = (
     f" WHERE subscription_id = ? AND {UNDONE}"
     " ORDER BY CASE state WHEN 'dead' THEN 0 ELSE 1 END, created_at, id LIMIT ?)"
 )
+_PURGE_DEAD = f"DELETE FROM deliveries WHERE {UNDONE} AND state = 'dead' AND done_at < ?"  # noqa: S608
 _DROPPED = "UPDATE subscriptions SET dropped = COALESCE(dropped, 0) + ? WHERE id = ?"
 _TALLY = (
     "SELECT s.channel, d.state, COUNT(*), MIN(d.created_at) FROM deliveries AS d"
@@ -213,6 +214,10 @@ class SqlDeliveries:
         return self._link.run(
             "DELETE FROM deliveries WHERE state = 'delivered' AND done_at < ?", (micros(before),)
         )
+
+    def purge_dead(self, before: datetime) -> int:
+        """Drop what was given up long ago."""
+        return self._link.run(_PURGE_DEAD, (micros(before),))
 
 
 def _subscription_row(one: Subscription) -> Row:

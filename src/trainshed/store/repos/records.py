@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime
 
 from trainshed.domain.errors import Conflict
@@ -19,6 +20,8 @@ from trainshed.store.mapping import (
 )
 from trainshed.store.tables import audit, drains, public_ids, remembered
 
+#: Old answers that one transaction drops.
+PURGED = 1000
 _REMEMBER = sql.insert(remembered, tail="ON CONFLICT DO NOTHING")
 _RECALL = sql.select(remembered, "WHERE account_id = ? AND key = ?")
 _AUDIT = sql.insert(audit, skip=("seq",))
@@ -66,9 +69,14 @@ class SqlRecords:
         """Let the key be used again."""
         self._link.run("DELETE FROM remembered WHERE account_id = ? AND key = ?", (account_id, key))
 
-    def purge_remembered(self, before: datetime) -> int:
-        """Drop old answers; return how many."""
-        return self._link.run("DELETE FROM remembered WHERE created_at < ?", (micros(before),))
+    def purge_remembered(self, before: datetime) -> list[Remembered]:
+        """Drop old answers; return them."""
+        query = sql.select(remembered, "WHERE created_at < ? ORDER BY created_at LIMIT ?")
+        found = [remembered_from(row) for row in self._link.all(query, (micros(before), PURGED))]
+        if found:
+            keys = [(one.account_id, one.key) for one in found]
+            self._link.many("DELETE FROM remembered WHERE account_id = ? AND key = ?", keys)
+        return found
 
     def audit(self, entry: AuditEntry) -> None:
         """Chain it to the newest line; on PostgreSQL at the end of the transaction, one at a
@@ -167,3 +175,8 @@ class SqlRecords:
         if bound is not None and bound != public_id:
             raise Conflict(f"The {kind} is called {bound} already.")
         return bound == public_id
+
+    def unbind_public_ids(self, dialect: str, kind: str, public_ids: Sequence[str]) -> None:
+        """Let the objects be without."""
+        query = "DELETE FROM public_ids WHERE dialect = ? AND kind = ? AND public_id = ?"
+        self._link.many(query, [(dialect, kind, one) for one in public_ids])
