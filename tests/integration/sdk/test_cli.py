@@ -261,6 +261,17 @@ def test_run_detached_prints_the_id(run: Run, logged_in: Stub) -> None:
     assert result.stdout.strip() in logged_in.jobs
 
 
+def test_without_a_terminal_a_password_is_not_asked_for(stub: Stub) -> None:
+    for command in (["login", stub.url, "-u", "ada"], ["users", "set-password", "ada"]):
+        done = subprocess.run(
+            [str(BIN), *command], input="secret\n", capture_output=True, text=True,
+            start_new_session=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "--password-stdin" in done.stderr
+        assert "Warning" not in done.stderr
+
+
 def test_ctrl_c_detaches(logged_in: Stub) -> None:
     logged_in.outcome = ("RUNNING", "")
     command = [str(BIN), "run", "--no-upload", "--", "x"]

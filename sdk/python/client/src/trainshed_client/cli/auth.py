@@ -10,7 +10,13 @@ from urllib.parse import urlsplit
 
 import click
 
-from trainshed_client.cli.context import echo_json, json_option, open_client, target_option
+from trainshed_client.cli.context import (
+    ask_password,
+    echo_json,
+    json_option,
+    open_client,
+    target_option,
+)
 from trainshed_client.cli.safe_text import plain
 
 if TYPE_CHECKING:
@@ -78,10 +84,7 @@ def _new_key(url: str, username: str | None, password_stdin: bool, scopes: tuple
     from trainshed_client.sync import Client
 
     username = username or click.prompt("Username", err=True)
-    if password_stdin:
-        password = sys.stdin.readline().rstrip("\n")
-    else:
-        password = click.prompt("Password", hide_input=True, err=True)
+    password = ask_password(password_stdin)
     with Client(url, "none") as client:
         token = client.login(username, password).token
     with Client(url, token) as client:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -139,3 +140,21 @@ def matching(text: str, ids: Iterable[str]) -> list[str]:
             if len(found) > 1:
                 break
     return found
+
+
+def ask_password(from_stdin: bool, *, twice: bool = False) -> str:
+    """Return a password from standard input's first line, else from whoever is at the terminal."""
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\n")
+    if not _at_terminal():
+        raise click.UsageError("No terminal to ask for the password at; use --password-stdin.")
+    found: str = click.prompt("Password", hide_input=True, confirmation_prompt=twice, err=True)
+    return found
+
+
+def _at_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return sys.stdin.isatty()
+    return True

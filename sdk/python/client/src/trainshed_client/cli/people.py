@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from trainshed_client.cli.context import echo_json, full_id, json_option, open_client
+from trainshed_client.cli.context import ask_password, echo_json, full_id, json_option, open_client
 from trainshed_client.cli.keys import Credits
 from trainshed_client.cli.safe_text import plain
 
@@ -143,7 +142,7 @@ def create_user(
     username: str, role: str, account_id: str | None, password_stdin: bool, as_json: bool
 ) -> None:
     """Make a user."""
-    password = _password(password_stdin)
+    password = ask_password(password_stdin, twice=True)
     with open_client() as client:
         home = _account_id(client, account_id) if account_id else None
         made = client.users.create(username, password, role=role, account_id=home)
@@ -171,7 +170,7 @@ def update_user(user: str, as_json: bool, **given: Any) -> None:
 @json_option
 def set_password(user: str, password_stdin: bool, as_json: bool) -> None:
     """Give a user a new password; its sessions end."""
-    password = _password(password_stdin)
+    password = ask_password(password_stdin, twice=True)
     with open_client() as client:
         one = _user_id(client, user)
         client.users.set_password(one, password)
@@ -184,13 +183,6 @@ def _user_id(client: Client, text: str) -> str:
 
 def _account_id(client: Client, text: str) -> str:
     return full_id("account", text, lambda: (one.id for one in client.accounts.list()))
-
-
-def _password(from_stdin: bool) -> str:
-    if from_stdin:
-        return sys.stdin.readline().rstrip("\n")
-    found: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
-    return found
 
 
 @click.group()
