@@ -347,8 +347,7 @@ class Deliveries(Protocol):
     def purge(self, before: datetime) -> int:
         """Drop what was delivered before; dead ones stay."""
 
-    def purge_dead(self, before: datetime) -> int:
-        """Drop what was given up before."""
+    def purge_dead(self, before: datetime) -> int: ...
 
 
 class Tx(Protocol):
