@@ -64,9 +64,11 @@ class Box(Server):
             except httpx2.TransportError:
                 return False
             done = self.engine.run("healthcheck", "run", self.name, check=False)
+            if done.returncode:
+                time.sleep(1)
             return done.returncode == 0
 
-        eventually(healthy, 150, "healthy")
+        eventually(healthy, 240, "healthy")
 
     def state(self, field: str) -> str:
         """Return a field of what the engine knows of it."""

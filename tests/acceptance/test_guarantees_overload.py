@@ -111,7 +111,7 @@ def test_four_times_what_it_can_do(tmp_path: Path) -> None:
     }  # fmt: skip
     n = (seconds + 1) * 20  # the flood's jobs find no room beside this one: they only queue
     code = f"import time\nfor i in range({n}): print(i, flush=True); time.sleep(0.05)"
-    with running(tmp_path / "data", **env) as server:
+    with running(tmp_path / "data", executed=True, **env) as server:
         api = Api(server)
         steady = api.python(code, resources={"cpus": 0.1})
         api.wait(steady, "RUNNING")

@@ -111,7 +111,7 @@ def silent(server: Server, path: str) -> socket.socket:
 def test_clients_that_do_not_read_do_not_grow_the_server(tmp_path: Path) -> None:
     """Ten frozen followers of a job that prints 20 MB: at most 50 MB more, and no lost line."""
     code = f"line = 'x' * 90\nfor i in range({LINES}): print(i, line)\n"
-    with running(tmp_path / "data") as server:
+    with running(tmp_path / "data", executed=True) as server:
         api = Api(server)
         api.wait(api.python("for i in range(20000): print(i, 'x' * 90)"))
         job_id = api.python("import time\ntime.sleep(1)\n" + code)
