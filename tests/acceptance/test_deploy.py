@@ -68,7 +68,11 @@ class Box(Server):
                 time.sleep(1)
             return done.returncode == 0
 
-        eventually(healthy, 240, "healthy")
+        try:
+            eventually(healthy, 240, "healthy")
+        except AssertionError as error:
+            found = self.engine.run("container", "inspect", "--format={{json .State}}", self.name)
+            raise AssertionError(f"{error}\n{found.stdout}\n{self.log()[-4000:]}") from error
 
     def state(self, field: str) -> str:
         """Return a field of what the engine knows of it."""
