@@ -64,15 +64,18 @@ class Box(Server):
             except httpx2.TransportError:
                 return False
             done = self.engine.run("healthcheck", "run", self.name, check=False)
+            said.append(done.stdout + done.stderr)
             if done.returncode:
                 time.sleep(1)
             return done.returncode == 0
 
+        said = [""]
         try:
             eventually(healthy, 240, "healthy")
         except AssertionError as error:
             found = self.engine.run("container", "inspect", "--format={{json .State}}", self.name)
-            raise AssertionError(f"{error}\n{found.stdout}\n{self.log()[-4000:]}") from error
+            why = f"{said[-1]}\n{found.stdout}\n{self.log()[-4000:]}"
+            raise AssertionError(f"{error}\n{why}") from error
 
     def state(self, field: str) -> str:
         """Return a field of what the engine knows of it."""

@@ -166,11 +166,30 @@ def jobs(place: Shed, api_url: str) -> dict[str, Any]:
         found[network] = json.loads(text) if text else attempt.text("stderr")
         found[network] |= {"started": attempt.started, "system": attempt.text("system")}
         wait_for(lambda attempt=attempt: place.gone(attempt), 20)
-    found["cancelled_after_s"], found["left"] = cancelled(place), ways_out()
+    with shared_mount() as inner:
+        found["cancelled_after_s"], found["left"] = cancelled(place), ways_out()
+        found["still_mounted"] = os.path.ismount(inner)
     attempt = sleeper(place)
     kill(place.handles[attempt.id]["pid"])
     wait_for(lambda: not ways_out(), 20)
     return found
+
+
+@contextlib.contextmanager
+def shared_mount() -> Iterator[str]:
+    """A mount below a shared one, as podman keeps its network namespaces in /run/netns."""
+    with tempfile.TemporaryDirectory() as folder:
+        inner = f"{folder}/inner"
+        os.mkdir(inner)
+        steps = (["mount", "--bind", folder, folder], ["mount", "--make-shared", folder],
+                 ["mount", "-t", "tmpfs", "none", inner])  # fmt: skip
+        for step in steps:
+            subprocess.run(step, check=True)
+        assert os.path.ismount(inner)
+        try:
+            yield inner
+        finally:
+            subprocess.run(["umount", "--recursive", folder], check=True)
 
 
 def sleeper(place: Shed) -> Attempt:

@@ -49,6 +49,10 @@ def test_egress_reaches_the_internet_and_its_names_only(seen: dict[str, Any]) ->
     assert "Network: egress" in job["system"]
 
 
+def test_what_others_have_mounted_stays(seen: dict[str, Any]) -> None:
+    assert seen["still_mounted"] is True
+
+
 def test_the_job_cannot_change_its_routes(seen: dict[str, Any]) -> None:
     assert all(code != 0 for code in seen["egress"]["routes"])
 

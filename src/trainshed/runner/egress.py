@@ -31,6 +31,9 @@ BLOCKED = (
     "192.0.0.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/4",
     "240.0.0.0/4",
 )  # fmt: skip
+#: slirp4netns shuts itself in by unmounting what it sees, and what is mounted below a shared mount
+#: would go with it for everybody: podman's namespaces in /run/netns for one.
+_ALONE = ("--mount", "--propagation", "slave", "--")
 _SYSCTLS = ("all/disable_ipv6", "default/disable_ipv6")
 _LOCAL = re.compile(r"\|-- (\d+\.\d+\.\d+\.\d+)\n\s+/32 host LOCAL")
 
@@ -77,14 +80,18 @@ def build(host: Host, choice: Choice) -> Egress:
     """
     if not host.root or choice.kind not in ("bwrap", "container"):
         raise NotBuilt("it needs root, and bubblewrap or podman")
-    if host.slirp is None or host.ip is None:
-        missing = "slirp4netns" if host.slirp is None else "ip (iproute2)"
-        raise NotBuilt(f"{missing} is not installed")
+    parts = ((host.slirp, "slirp4netns"), (host.ip, "ip (iproute2)"), (host.unshare, "unshare"))
+    for found, name in parts:
+        if found is None:
+            raise NotBuilt(f"{name} is not installed")
+    assert host.slirp
+    assert host.ip
+    assert host.unshare
     ip, own = host.ip, _LOCAL.findall(read_text("/proc/net/fib_trie"))
     try:
         home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         fd = _on_thread(None, lambda: _furnish(ip, own))
-        return _open_way_out(host.slirp, fd, home)
+        return _open_way_out([host.unshare, *_ALONE, host.slirp], fd, home)
     except (OSError, subprocess.SubprocessError) as error:
         raise NotBuilt(str(error)) from error
 
@@ -105,11 +112,11 @@ def _furnish(ip: str, own: list[str]) -> int:
     return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
 
-def _open_way_out(slirp: str, fd: int, home: int) -> Egress:
+def _open_way_out(slirp: list[str], fd: int, home: int) -> Egress:
     ready, tell = os.pipe2(os.O_CLOEXEC)
     hold, leash = os.pipe2(os.O_CLOEXEC)
     args = [
-        slirp, "--configure", f"--mtu={MTU}", f"--cidr={CIDR}", "--disable-host-loopback",
+        *slirp, "--configure", f"--mtu={MTU}", f"--cidr={CIDR}", "--disable-host-loopback",
         "--enable-sandbox", "--enable-seccomp", f"--ready-fd={tell}", f"--exit-fd={hold}",
         "--netns-type=path", f"/proc/{os.getpid()}/fd/{fd}", "tap0",
     ]  # fmt: skip

@@ -34,7 +34,8 @@ JOB = Assignment(
         (replace(HOST, unshare="/usr/bin/unshare"), BARE, "bubblewrap"),
         (replace(HOST, slirp=None), STRONG, "slirp4netns is not installed"),
         (replace(HOST, ip=None), STRONG, "iproute2"),
-        (HOST, STRONG, "egress cannot be built"),
+        (replace(HOST, unshare=None), STRONG, "unshare is not installed"),
+        (replace(HOST, unshare="/bin/false"), STRONG, "ip: "),
     ],
 )
 def test_what_cannot_be_built_is_none(host: Host, choice: Choice, why: str) -> None:
