@@ -66,8 +66,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         assert doctor(one) == []
 
 
-@pytest.fixture(scope="module")
-def client(server: Server) -> PublicClient:
+def registered(server: Server) -> PublicClient:
+    """The seed's user, on the free plan."""
     one = PublicClient(server.url)
     body = {
         "username": "johndoe", "email": "john@example.com", "first_name": "John",
@@ -77,6 +77,11 @@ def client(server: Server) -> PublicClient:
     login = {"username": "johndoe", "password": "secure_password"}
     one.token = one.json("POST", "/login", auth=False, json=login)["api_token"]
     return one
+
+
+@pytest.fixture(scope="module")
+def client(server: Server) -> PublicClient:
+    return registered(server)
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,38 +23,54 @@ _DATA = click.option(
 )  # fmt: skip
 
 
+Command = Callable[..., None]
+
+
+def hardware(command: Command) -> Command:
+    """Add the options that say where probe and power profiler are."""
+    options = [
+        click.option("--probe", default="",
+                     help="Unique id of the debug probe; default: the only one."),
+        click.option("--pack", type=click.Path(path_type=Path, exists=True, dir_okay=False),
+                     help="CMSIS pack of the part, for parts that pyOCD does not know."),
+        click.option("--ppk2", default="", help="Serial port of the PPK2; default: the only one."),
+        click.option("--supply", type=click.Choice(["ampere", "source"]), default="ampere",
+                     show_default=True, help="The PPK2 measures in the supply line, or supplies."),
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def bench_of(folder: Path, probe: str, pack: Path | None, ppk2: str, supply: str) -> Target:
+    """Return the bench of the options of ``hardware``; ``folder`` is scratch."""
+    from trainshed.workloads.board.target.bench import Bench
+    from trainshed.workloads.board.target.ppk2 import Ppk2
+    from trainshed.workloads.board.target.pyocd_probe import PyOcd
+
+    return Bench(PyOcd(probe, pack, project=folder), Ppk2(ppk2, source=supply == "source"))
+
+
 @click.command("measure-board")
 @click.argument("model", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--board", required=True, help="Its name, such as nrf52840dk.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default="measured",
               show_default=True, help="Write the files of the run here.")  # fmt: skip
-@click.option("--probe", default="", help="Unique id of the debug probe; default: the only one.")
-@click.option("--pack", type=click.Path(path_type=Path, exists=True, dir_okay=False),
-              help="CMSIS pack of the part, for parts that pyOCD does not know.")  # fmt: skip
-@click.option("--ppk2", default="", help="Serial port of the PPK2; default: the only one.")
-@click.option("--supply", type=click.Choice(["ampere", "source"]), default="ampere",
-              show_default=True,
-              help="The PPK2 measures in the supply line, or supplies.")  # fmt: skip
+@hardware
 @click.option("--inferences", type=click.IntRange(1, 100), default=10, show_default=True)
 @click.option("--quantize", is_flag=True, help="Make a float model int8 first.")
 @click.option("--calibration-set", type=click.Path(path_type=Path, exists=True, dir_okay=False),
               help="An .npz for --quantize.")  # fmt: skip
 @_DATA
 def measure(
-    model: Path, board: str, out: Path, probe: str, pack: Path | None, ppk2: str, supply: str,
-    inferences: int, quantize: bool, calibration_set: Path | None, data: Path | None,
+    model: Path, board: str, out: Path, inferences: int, quantize: bool,
+    calibration_set: Path | None, data: Path | None, **given: Any,
 ) -> None:  # fmt: skip
     """Compile MODEL, compare it with the reference in the emulator, run it on the real board, and
     write all files with its measured time and power.
     """
-    from trainshed.workloads.board.target.bench import Bench
-    from trainshed.workloads.board.target.ppk2 import Ppk2
-    from trainshed.workloads.board.target.pyocd_probe import PyOcd
-
     with tempfile.TemporaryDirectory(prefix="probe-") as project:
-        bench = Bench(
-            PyOcd(probe, pack, project=Path(project)), Ppk2(ppk2, source=supply == "source")
-        )
+        bench = bench_of(Path(project), **given)
         wanted = {"board": board, "quantize": quantize, "n_inferences": inferences}
         sys.exit(run(model, wanted, bench, out, data, calibration_set))
 

@@ -12,7 +12,7 @@ import structlog
 
 from trainshed.domain.board import Board
 from trainshed.workloads.board.facts import boards
-from trainshed.workloads.board.facts.calibration import Calibration, apply, read
+from trainshed.workloads.board.facts.calibration import Calibration, apply, read, write
 
 log = structlog.get_logger()
 
@@ -45,6 +45,17 @@ class LocalBoards:
         """Return what was measured on a board here, as a parameter of its Jobs."""
         found = self._calibration(name)
         return found.to_dict() if found is not None else None
+
+    def calibrate(self, name: str, values: Mapping[str, Any]) -> None:
+        """Keep it as the board's file."""
+        try:
+            found = Calibration.of(dict(values))
+            if found.board != name or self._measured is None:
+                return
+            write(self._measured, found)
+            log.info("board_calibrated", board=name, factor=found.factor)
+        except (OSError, ValueError) as error:
+            log.warning("board_calibration_dropped", board=name, problem=str(error))
 
     def _calibration(self, name: str) -> Calibration | None:
         if self._measured is None:

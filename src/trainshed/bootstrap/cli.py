@@ -20,6 +20,7 @@ def commands() -> Mapping[str, tuple[str, str]]:
         "demo": (f"{here}:demo", "Run a real training job from upload to receipt."),
         "demo-board": (f"{here}:demo_board", "Learn what a small network costs on three boards."),
         "measure-board": ("trainshed.bootstrap.bench:measure", "Measure a model on a real board."),
+        "boards attach": ("trainshed.bootstrap.attach:attach", "Let a server measure on a board."),
         "doctor": (f"{here}:doctor", "Check the machine, or with --verify the data."),
         "backup": (f"{here}:backup", "Write a restorable copy of the data."),
         "restore": (f"{here}:restore", "Make a data directory from a backup."),

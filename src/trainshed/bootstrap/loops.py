@@ -15,7 +15,7 @@ from trainshed.domain.attempt import Attempt
 from trainshed.domain.errors import TrainshedError
 from trainshed.domain.states import AttemptState
 from trainshed.ports.executor import Rests
-from trainshed.ports.store import After
+from trainshed.ports.paging import After
 from trainshed.usecases import (
     dispatch,
     firing,

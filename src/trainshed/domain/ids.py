@@ -26,6 +26,7 @@ PREFIXES = {
     "webhook": "whk",
     "channel": "chn",
     "delivery": "dlv",
+    "bench": "bch",
 }
 
 _ID = re.compile(r"[a-z]{3}_[0-9a-f]{32}")

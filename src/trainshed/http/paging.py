@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from trainshed.domain.errors import InvalidInput
+from trainshed.ports.paging import After
 from trainshed.ports.secrets import Secrets
-from trainshed.ports.store import After
 
 DEFAULT = 50
 MAX = 200

@@ -20,6 +20,9 @@ class Boards(Protocol):
     def measured(self, name: str) -> Mapping[str, Any] | None:
         """Return the parameter ``measured`` of Jobs for a board, None if it never was here."""
 
+    def calibrate(self, name: str, values: Mapping[str, Any]) -> None:
+        """Keep what was measured on a board here; what is no calibration of it is dropped."""
+
     def missing(self) -> str:
         """Return what to install before any board can run a model, in a sentence; '' for nothing.
 

@@ -10,6 +10,7 @@ import zlib
 from dataclasses import replace
 
 from trainshed.runner import (
+    bench,
     build,
     cache,
     containers,
@@ -64,6 +65,7 @@ class Preparing:
         self.container: containers.Container | None = None
         self._root = os.getpid()
         self._cache = ""
+        self._desk: bench.Desk | None = None
 
     def figures(self) -> Heartbeat:
         """Return what a heartbeat says. Called from the heartbeat's thread."""
@@ -109,6 +111,8 @@ class Preparing:
         job = self._with_environment(choice)
         self._fetch(choice)
         self._cache = cache.prepare(config.data, job, choice)
+        if job.sandbox.get("bench"):
+            self._desk = bench.Desk(self.place.job, choice.uid)
         self._look_ahead(choice)
         self.network = network.build(config, choice, job, self.say)
         self.job = job = replace(job, api_url=self.network.api_url)
@@ -187,7 +191,11 @@ class Preparing:
     def _variables(self, choice: Choice, shown: str = "") -> dict[str, str]:
         tmp = "/tmp" if choice.kind == "bwrap" else self.place.tmp  # noqa: S108
         found = launch.environment(self.job, self.place, self.config.library, tmp, shown)
-        return {**found, cache.variable(self.job): self._cache} if self._cache else found
+        if self._cache:
+            found[cache.variable(self.job)] = self._cache
+        if self._desk is not None:
+            found[bench.VARIABLE] = self._desk.path
+        return found
 
     def _announce(self, text: str) -> None:
         """Say what takes long, at once, and keep the lease meanwhile."""

@@ -10,6 +10,7 @@ import contextlib
 import os
 import select
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from trainshed.runner import launch, report, workspace
@@ -142,6 +143,9 @@ class Supervisor(Preparing):
             return
         self.letters.begin()
         self.letters.also("started", self._tell_started)
+        if self._desk is not None:
+            client = self.client.again()
+            self.letters.also("bench", partial(self._desk.serve, client, self._is_over))
         self._snapshots = Snapshots(
             Collector(self.client.again(), self.say, self._began), self.place, self.box,
             self.runtime_ms, self.job.checkpoint_every_s, self.job.limits.get("disk_bytes", 0),
@@ -152,6 +156,9 @@ class Supervisor(Preparing):
             epochs = Epochs(self.job.checkpoint_every_epochs, self._snapshots.due)
             self._shipper.listen = epochs.hear
         self._begin_shipping()
+
+    def _is_over(self) -> bool:
+        return self.box.done or self._ended
 
     def snapshot(self) -> None:
         """Obey a checkpoint order."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trainshed.store.link import Link
 from trainshed.store.repos.attempts import SqlAttempts
+from trainshed.store.repos.benches import SqlBenches
 from trainshed.store.repos.deliveries import SqlDeliveries
 from trainshed.store.repos.events import SqlEvents
 from trainshed.store.repos.files import SqlFiles
@@ -20,8 +21,8 @@ class Repos:
     """All repositories over one Link."""
 
     __slots__ = (
-        "attempts", "deliveries", "events", "files", "jobs", "ledger", "link", "logins", "people",
-        "records", "schedules", "streams",
+        "attempts", "benches", "deliveries", "events", "files", "jobs", "ledger", "link", "logins",
+        "people", "records", "schedules", "streams",
     )  # fmt: skip
 
     def __init__(self, link: Link) -> None:
@@ -38,6 +39,7 @@ class Repos:
         self.schedules = SqlSchedules(link)
         self.deliveries = SqlDeliveries(link)
         self.streams = SqlStreams(link)
+        self.benches = SqlBenches(link)
 
     def flush(self) -> None:
         """Write what waits for the end of the transaction: audit lines, then events."""
@@ -118,3 +120,8 @@ class Work:
     def schedules(self) -> SqlSchedules:
         """Schedules, fires, volumes."""
         return self._alive.schedules
+
+    @property
+    def benches(self) -> SqlBenches:
+        """Attached benches, and what waits for them."""
+        return self._alive.benches

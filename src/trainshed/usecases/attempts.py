@@ -18,6 +18,7 @@ from trainshed.domain.job import Job, derived
 from trainshed.domain.states import AttemptState, JobState, Reason, check_attempt
 from trainshed.ports.crash import crashpoint, register
 from trainshed.ports.store import Tx
+from trainshed.ports.workload import Plan
 from trainshed.usecases import billing, registries
 from trainshed.usecases.engine import Engine
 
@@ -28,7 +29,7 @@ register("attempts.after_finish")
 class Work:
     """What an Attempt is to run: rows only; blobs are opened by the door. ``image_digest``: that
     of an earlier Attempt. ``login``: for the registry of the Job's image.
-    ``cache``: the name of a folder that the account's Jobs share, or "".
+    ``cache``: the name of a folder that the account's Jobs share, or "". ``bench``: it measures.
     """
 
     attempt: Attempt
@@ -42,6 +43,7 @@ class Work:
     image_digest: str | None = None
     login: Login | None = None
     cache: str = ""
+    bench: bool = False
 
 
 def authenticate(engine: Engine, attempt_id: str, token: str) -> None:
@@ -83,6 +85,7 @@ def beginning(engine: Engine, attempt_id: str) -> Callable[[Tx], Work]:
         earlier = tx.attempts.of_job(job.id) if attempt.number > 1 else [attempt]
         again = attempt.number > 1 or job.retry_of is not None
         resume = _resume_point(tx, job) if again else None
+        plan = plan_of(engine, job)
         resume = resume or _volume(tx, job)
         if attempt.state is AttemptState.LEASED:
             attempt = replace(
@@ -108,19 +111,21 @@ def beginning(engine: Engine, attempt_id: str) -> Callable[[Tx], Work]:
             resuming=again and resume is not None,
             image_digest=next((a.image_digest for a in earlier if a.image_digest), None),
             login=registries.login_of(tx, job),
-            cache=_cache_of(engine, job),
+            cache=plan.cache if plan is not None else "",
+            bench=plan is not None and bool(plan.bench),
         )
 
     return apply
 
 
-def _cache_of(engine: Engine, job: Job) -> str:
+def plan_of(engine: Engine, job: Job) -> Plan | None:
+    """Return the plan of a Job in which no code of its owner's runs, None for any other."""
     workload = engine.deps.workloads.get(job.spec.workload)
     try:
         planned = workload.plan(job.spec) if workload is not None else None
     except InvalidInput:  # planned by another version; what runs will say what is wrong
-        return ""
-    return planned.cache if planned is not None and planned.closed else ""
+        return None
+    return planned if planned is not None and planned.closed else None
 
 
 def files_of(engine: Engine, attempt_id: str, resume: bool) -> tuple[str, list[FileRef]]:

@@ -17,7 +17,8 @@ from trainshed.domain.ledger import MICRO, Unit, open_hold
 from trainshed.domain.people import Principal, Right
 from trainshed.domain.states import Intent, JobState
 from trainshed.ports.deps import Deps
-from trainshed.ports.store import After, JobFilter, Tx
+from trainshed.ports.paging import After
+from trainshed.ports.store import JobFilter, Tx
 from trainshed.usecases import boards, calibration, control, numbers, submit, uploads
 
 WORKLOAD = "board"
@@ -159,6 +160,8 @@ def _params(deps: Deps, wanted: Wanted) -> dict[str, object]:
     }  # fmt: skip
     if wanted.calibration is not None:
         params["calibration"] = CALIBRATION
+    if boards.get(deps, wanted.board).benches:
+        params["bench"] = True  # a real board where there is one
     measured = boards.measured(deps, wanted.board)
     return params | ({"measured": dict(measured)} if measured else {})
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from trainshed.domain.board import RUN_RESOURCES, Board, Finding, Report
+from trainshed.domain.board import RUN_RESOURCES, Board, Finding, Report, Source
 from trainshed.domain.errors import InvalidInput, NotFound, TooLarge, Unavailable
 from trainshed.domain.people import Principal, Right
 from trainshed.domain.resources import Free, Offer, free_of
@@ -26,7 +26,8 @@ TOLD = 20
 @dataclass(frozen=True, slots=True)
 class BoardView:
     """A board and how busy it is. ``available``: how many more Jobs could begin on it now, of
-    ``emulators``; ``queue_length``: Jobs that wait for it. ``offline``: what to install before
+    ``emulators``; ``queue_length``: Jobs that wait for it. ``benches``: how many real ones are
+    attached; where there are any, requests are measured. ``offline``: what to install before
     anything can run on it, '' for nothing.
     """
 
@@ -36,6 +37,12 @@ class BoardView:
     running: int
     queue_length: int
     offline: str = ""
+    benches: int = 0
+
+    @property
+    def source(self) -> Source:
+        """Where time and power of a request come from now."""
+        return Source.MEASURED if self.benches else Source.EMULATED
 
     @property
     def status(self) -> str:
@@ -54,21 +61,24 @@ def listing(deps: Deps) -> list[BoardView]:
     wing = _wing(deps)
     offers, offline = offers_of(deps), wing.missing()
 
-    def load(tx: Tx) -> tuple[Counter[str], Counter[str], int]:
+    now = deps.clock.utc_now()
+
+    def load(tx: Tx) -> tuple[Counter[str], Counter[str], int, Counter[str]]:
         found = tx.jobs.on_boards(COUNTED)
         running = Counter(job.spec.labels.get("board", "") for job, live in found if live)
         waiting = Counter(job.spec.labels.get("board", "") for job, live in found if not live)
         uses = [use_of(one) for one in tx.attempts.live()]
         drained = tx.records.drained()
         free = sum(_fit(free_of(o, uses)) for o in offers if o.id not in drained)
-        return running, waiting, free
+        here = Counter(bench.board for bench in tx.benches.all() if bench.here(now))
+        return running, waiting, free, here
 
-    running, waiting, free = deps.store.read(load)
+    running, waiting, free, here = deps.store.read(load)
     emulators = deps.policy.board_emulators or max(sum(_all_of(o) for o in offers), 1)
     return [
         BoardView(
-            board, 0 if offline else max(0, min(emulators - running[name], free)), emulators,
-            running[name], waiting[name], offline,
+            board, 0 if offline else max(0, min((here[name] or emulators) - running[name], free)),
+            emulators, running[name], waiting[name], offline, here[name],
         )
         for name, board in sorted(wing.facts().items())
     ]  # fmt: skip

@@ -23,7 +23,8 @@ from trainshed.domain.people import Principal, Right
 from trainshed.ports.channel import Message, Sent
 from trainshed.ports.crash import crashpoint, register
 from trainshed.ports.deps import Deps
-from trainshed.ports.store import After, Tx
+from trainshed.ports.paging import After
+from trainshed.ports.store import Tx
 from trainshed.usecases import audit, subscriptions
 from trainshed.usecases.traffic import Traffic
 from trainshed.usecases.words import words_of

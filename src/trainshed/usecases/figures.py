@@ -16,8 +16,9 @@ from trainshed.domain.delivery import DeliveryState
 from trainshed.domain.resources import Use
 from trainshed.domain.schedule import Phase
 from trainshed.domain.states import LIVE, JobState
+from trainshed.ports.deliveries import Tally
 from trainshed.ports.deps import Deps
-from trainshed.ports.store import Tally, Tx
+from trainshed.ports.store import Tx
 from trainshed.usecases.capacity import offers_of, use_of
 
 Samples = dict[tuple[str, ...], float]

@@ -13,7 +13,7 @@ from trainshed.ports.deps import Deps
 from trainshed.ports.executor import Cleans, KeepsCaches, KeepsEnvironments
 from trainshed.ports.store import Tx
 from trainshed.ports.streams import LOG_STREAMS
-from trainshed.usecases import firing, grants, logs, submit
+from trainshed.usecases import benches, firing, grants, logs, submit
 from trainshed.usecases.engine import Engine
 
 #: A runner that has called ``finished`` needs a moment to leave its workspace.
@@ -41,6 +41,7 @@ def tidy(engine: Engine) -> None:
     now = deps.clock.utc_now()
     trim_environments(deps)
     grants.renew(deps)
+    benches.tidy(deps)
     for executor in deps.executors.values():
         if not isinstance(executor, Cleans):
             continue

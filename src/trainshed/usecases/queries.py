@@ -16,7 +16,8 @@ from trainshed.domain.receipt import Receipt, receipt_of
 from trainshed.domain.resources import free_of
 from trainshed.domain.states import JobState
 from trainshed.ports.deps import Deps
-from trainshed.ports.store import After, JobFilter, Tx
+from trainshed.ports.paging import After
+from trainshed.ports.store import JobFilter, Tx
 from trainshed.ports.views import JobView, OfferView
 from trainshed.usecases.capacity import offers_of, use_of, wait_reason
 

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from trainshed.domain.attempt import Attempt
 from trainshed.domain.events import Event
 from trainshed.ports.deps import Deps
-from trainshed.ports.store import After, Tx
+from trainshed.ports.paging import After
+from trainshed.ports.store import Tx
 
 #: How many Attempts one transaction empties.
 BATCH = 50

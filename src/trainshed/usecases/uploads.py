@@ -26,7 +26,8 @@ from trainshed.domain.errors import (
 from trainshed.domain.people import Principal, Right
 from trainshed.ports.blobs import BlobWriter
 from trainshed.ports.deps import Deps
-from trainshed.ports.store import After, Tx, Upload
+from trainshed.ports.paging import After
+from trainshed.ports.store import Tx, Upload
 
 MAX_TOKEN = 8192
 #: How far back a base name is looked for when no upload has exactly the asked key.

@@ -21,6 +21,10 @@ and exits. 503 and no answer mean: try again with jittered back-off, for as long
                                  409 digest_conflict; 507 quota or disk
     POST checkpointing           {"active"}: a snapshot of the running job begins, or is over
                                                                        -> 200 Reply
+    PUT  measurement             what is to be measured, raw -> 202 {}; idempotent
+                                 400: this job does not measure; 413
+    GET  measurement?wait_s=20   (long poll) -> 200 what was measured, raw; 204 not yet
+                                 424: it could not be measured, {"detail"}
     POST artifacts               Collected           -> 201 {"id"}; idempotent per digest
     POST finished                Finished                              -> 200 {}; idempotent
 """
@@ -33,6 +37,8 @@ from typing import Any, TypeVar
 PROTOCOL = 1
 CHUNK = 64 * 1024
 MAX_POINTS = 5_000
+#: What is to be measured, and what was.
+MAX_PARCEL = 8 * 1024**2
 PREFIX = "/runner/v1/attempts"
 
 M = TypeVar("M", bound="Message")
@@ -66,7 +72,8 @@ class Assignment(Message):
     only what the volume held before a Job's first Attempt.
     ``sandbox``: {"kind": "auto"|"bwrap"|"bare", "uid": int|null, "network":
     "host"|"egress"|"none",
-    "minimum": "none"|"partial"|"strong", "read_only": [host paths]}.
+    "minimum": "none"|"partial"|"strong", "read_only": [host paths], "bench": whether the job may
+    have something measured (``runner/bench.py``)}.
     ``limits``: {"millicpus", "memory_bytes", "max_runtime_ms", "log_bytes", "disk_bytes", "pids"}.
     ``environment``: {"kind": "default"|"requirements"|"image", "value": the requirements' text or
     the image's name, "framework": null or {"name", "package", "modules": {module: package}},

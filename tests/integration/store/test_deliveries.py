@@ -13,7 +13,8 @@ from tests.integration.store.make import ACC, NOW, account, at
 from trainshed.domain import delivery as rules
 from trainshed.domain.delivery import Delivery, DeliveryState, Subscription
 from trainshed.domain.errors import NotFound
-from trainshed.ports.store import After, Store
+from trainshed.ports.paging import After
+from trainshed.ports.store import Store
 from trainshed.store.engine import open_store
 
 HOOK = "whk_" + "1" * 32

@@ -11,7 +11,8 @@ from trainshed.domain.errors import Conflict, IllegalTransition, NotFound
 from trainshed.domain.job import JobSpec, cancel, derived
 from trainshed.domain.ledger import settle
 from trainshed.domain.states import AttemptState, JobState, Reason
-from trainshed.ports.store import After, JobFilter, Store, Tx
+from trainshed.ports.paging import After
+from trainshed.ports.store import JobFilter, Store, Tx
 
 OTHER = "acc_" + "2" * 32
 

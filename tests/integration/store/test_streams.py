@@ -14,7 +14,8 @@ from tests.integration.store.make import ACC, NOW, account, add, at, job, lease
 from trainshed.domain.artifact import Artifact, ArtifactKind, BlobRef, FileRef
 from trainshed.domain.errors import Conflict, InvalidInput, NotFound, OffsetMismatch
 from trainshed.domain.events import Event
-from trainshed.ports.store import After, Store, Tx, Upload
+from trainshed.ports.paging import After
+from trainshed.ports.store import Store, Tx, Upload
 from trainshed.ports.streams import Mark, Point, Sealed, StreamInfo
 
 

@@ -66,6 +66,9 @@ class Attempt:
         self.log_limit: int | None = None
         self.blob_status = 201
         self.lose_answers = 0
+        self.parcel = b""
+        #: What a bench says to it, once it says anything.
+        self.measured: Reply | None = None
 
     def text(self, stream: str = "stdout") -> str:
         """Return a stream as text."""
@@ -219,6 +222,15 @@ class FakeServer:
     def _checkpointing(self, a: Attempt, tail: str, query: dict[str, str], body: bytes) -> Reply:
         a.states.append(json.loads(body)["active"])
         return 200, {"order": a.order}
+
+    def _measurement(self, a: Attempt, tail: str, query: dict[str, str], body: bytes) -> Reply:
+        if "wait_s" not in query:
+            a.parcel = body
+            return 202, {}
+        end = time.monotonic() + 0.2
+        while a.measured is None and not a.stale and time.monotonic() < end:
+            self.changed.wait(0.05)
+        return a.measured or (204, b"")
 
     def _artifacts(self, a: Attempt, tail: str, query: dict[str, str], body: bytes) -> Reply:
         message = json.loads(body)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pydantic import ValidationError
 
 from trainshed.dialects.mimaas import schema
-from trainshed.domain.board import Finding, Report, Source
+from trainshed.domain.board import Finding, Report
 from trainshed.domain.errors import InvalidInput, NotFound
 from trainshed.domain.ledger import MICRO, Balance
 from trainshed.domain.people import User
@@ -78,7 +78,7 @@ def to_board(view: BoardView) -> schema.Board:
         title=one.title,
         notes=list(one.notes),
         provenance=schema.Provenance(
-            source=Source.EMULATED.value,
+            source=view.source.value,
             duration_band=one.timing.band,
             power_band=one.power.band,
             power_basis=one.power.basis,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from pydantic import BaseModel
 
 
@@ -18,7 +20,8 @@ class Board(BaseModel):
     """A board, its facts with their sources, and how busy it is.
 
     Bands are relative: 0.15 is ±15 %. ``status``: available, busy or offline; ``offline`` says what
-    is missing.
+    is missing. ``benches``: real ones that are attached, so that requests are measured; ``source``
+    is that of their time and power.
     """
 
     name: str
@@ -42,7 +45,26 @@ class Board(BaseModel):
     emulators: int
     running: int
     queue_length: int
+    benches: int
     offline: str
+
+
+class Bench(BaseModel):
+    """A real board that is attached. It leaves when it was not heard of for ``lease_s``."""
+
+    id: str
+    board: str
+    name: str
+    attached_at: datetime
+    seen_at: datetime
+    lease_s: float
+
+
+class Measurement(BaseModel):
+    """What a bench is to measure, None for nothing; its parcel is at ``/measurements/{id}``."""
+
+    id: str | None
+    board: str
 
 
 class Finding(BaseModel):

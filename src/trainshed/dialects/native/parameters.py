@@ -13,7 +13,7 @@ from trainshed.dialects.native.schema import INT64
 from trainshed.domain.ids import parse_id
 from trainshed.http import paging
 from trainshed.http.hall import Call
-from trainshed.ports.store import After
+from trainshed.ports.paging import After
 
 
 async def _job(job_id: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trainshed.dialects.native import (
+    routes_benches,
     routes_boards,
     routes_files,
     routes_hooks,
@@ -25,6 +26,7 @@ def door() -> Door:
         *routes_jobs.ROUTES,
         *routes_schedules.ROUTES,
         *routes_boards.ROUTES,
+        *routes_benches.ROUTES,
         *routes_streams.ROUTES,
         *routes_files.ROUTES,
         *routes_registries.ROUTES,

@@ -9,7 +9,7 @@ from fastapi import Path
 
 from trainshed.dialects.native import answers, schema
 from trainshed.dialects.native import answers_boards as shapes
-from trainshed.domain.board import Finding, Report, Source
+from trainshed.domain.board import Finding, Report
 from trainshed.domain.ids import parse_id
 from trainshed.http.guards import READ, WRITE, Route
 from trainshed.http.hall import Called
@@ -51,7 +51,7 @@ def to_board(view: BoardView) -> shapes.Board:
         ram_bytes=one.memory.ram_bytes,
         max_arena_bytes=one.max_arena_bytes,
         voltage_mv=one.power.voltage_mv,
-        source=Source.EMULATED.value,
+        source=view.source.value,
         duration_band=one.timing.band,
         power_band=one.power.band,
         power_basis=one.power.basis,
@@ -64,6 +64,7 @@ def to_board(view: BoardView) -> shapes.Board:
         emulators=view.emulators,
         running=view.running,
         queue_length=view.queue_length,
+        benches=view.benches,
         offline=view.offline,
     )
 

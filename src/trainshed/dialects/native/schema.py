@@ -174,6 +174,20 @@ class JobBody(Body):
     checkpoint_every_epochs: int | None = Field(default=None, ge=1, le=1_000_000)
 
 
+class BenchBody(Body):
+    """A real board that is attached. ``version``: of the program beside it."""
+
+    board: Id
+    name: Text
+    version: Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class FailureBody(Body):
+    """Why something could not be measured."""
+
+    message: Annotated[str, Field(min_length=1, max_length=2000)]
+
+
 class CheckBody(Body):
     """A model to be checked."""
 

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from trainshed.dialects.runner import translate
+from trainshed.domain.bench import MAX_PARCEL_BYTES
 from trainshed.domain.errors import (
     InvalidInput,
     NotAuthenticated,
@@ -25,7 +26,7 @@ from trainshed.domain.errors import (
 from trainshed.http.guards import RUNNER, Door, Route
 from trainshed.ports.store import Tx
 from trainshed.ports.streams import LOG_STREAMS
-from trainshed.usecases import attempts, logs, metrics, registries
+from trainshed.usecases import attempts, benches, logs, metrics, registries
 from trainshed.usecases.engine import Engine, job_token
 from trainshed.wire import v1
 
@@ -73,6 +74,8 @@ def door(engine: Engine, python: str) -> Door:
         ("GET", "/resume/{index:int}", _download(resume=True)),
         ("PUT", "/blobs", _blob),
         ("POST", "/checkpointing", _checkpointing),
+        ("PUT", "/measurement", _measure),
+        ("GET", "/measurement", _measured),
         ("POST", "/artifacts", _artifacts),
         ("POST", "/finished", _finished),
     ]
@@ -152,6 +155,11 @@ def _whole(request: Request, name: str) -> int:
     return int(text)
 
 
+def _wait_s(request: Request) -> int:
+    text = request.query_params.get("wait_s", "0")
+    return min(int(text), LONG_POLL_S) if text.isdigit() else 0
+
+
 def _assignment(python: str) -> Handler:
     async def handler(engine: Engine, attempt_id: str, request: Request) -> Response:
         work = await _commit(engine, attempts.beginning(engine, attempt_id))
@@ -196,9 +204,7 @@ async def _heartbeat(engine: Engine, attempt_id: str, request: Request) -> Respo
 
 
 async def _orders(engine: Engine, attempt_id: str, request: Request) -> Response:
-    text = request.query_params.get("wait_s", "0")
-    wait_s = min(int(text), LONG_POLL_S) if text.isdigit() else 0
-    until = engine.deps.clock.monotonic() + wait_s
+    until = engine.deps.clock.monotonic() + _wait_s(request)
     ask = attempts.heartbeat  # the first look comes from a runner that lives, later ones from us
     while True:
         order = await _aside(request, ask, engine, attempt_id)
@@ -308,6 +314,31 @@ def _room(engine: Engine, attempt_id: str, size: int) -> str:
     if deps.blobs.free_bytes() - size < policy.min_free_bytes:
         raise StorageFull("The server's disk is nearly full.")
     return account_id
+
+
+async def _measure(engine: Engine, attempt_id: str, request: Request) -> Response:
+    data = await _body(request, MAX_PARCEL_BYTES)
+    board = await _commit(engine, benches.asking(engine, attempt_id, data))
+    engine.deps.bus.notify(benches.topic(board))
+    return JSONResponse({}, 202)
+
+
+async def _measured(engine: Engine, attempt_id: str, request: Request) -> Response:
+    deps = engine.deps
+    until = deps.clock.monotonic() + _wait_s(request)
+    while True:
+        found = await _aside(request, benches.outcome, deps, attempt_id)
+        left = until - deps.clock.monotonic()
+        if found is None and left <= 0:
+            found = await _aside(request, benches.given_up, deps, attempt_id)
+            if found is None:
+                return Response(status_code=204)
+        if found is None:
+            await deps.bus.wait(f"measured:{attempt_id}", min(left, RECHECK_S))
+        elif found.failure:
+            return JSONResponse({"detail": found.failure}, 424)
+        else:
+            return Response(found.parcel, media_type=_BYTES)
 
 
 async def _artifacts(engine: Engine, attempt_id: str, request: Request) -> Response:

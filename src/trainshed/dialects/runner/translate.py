@@ -62,6 +62,7 @@ def to_assignment(
             "network": network,
             "minimum": "none" if alone else "partial",
             "read_only": [],
+            "bench": work.bench,
         },
         container={} if mapped else _container(work, policy),
         limits={

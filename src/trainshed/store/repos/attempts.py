@@ -8,7 +8,7 @@ from datetime import datetime
 from trainshed.domain.attempt import Attempt
 from trainshed.domain.errors import Conflict, NotFound
 from trainshed.domain.preemption import Running
-from trainshed.ports.store import After
+from trainshed.ports.paging import After
 from trainshed.store import claim, sql
 from trainshed.store.link import Link
 from trainshed.store.mapping import LIVE_STATES, attempt_changes, attempt_from, attempt_row, micros

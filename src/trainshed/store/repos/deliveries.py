@@ -10,7 +10,8 @@ import msgspec
 
 from trainshed.domain.delivery import Delivery, DeliveryState, Subscription
 from trainshed.domain.errors import NotFound
-from trainshed.ports.store import After, Tally
+from trainshed.ports.deliveries import Tally
+from trainshed.ports.paging import After
 from trainshed.store import claim, sql
 from trainshed.store.link import Link, Row
 from trainshed.store.mapping import (

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from trainshed.domain.artifact import Artifact, ArtifactKind
 from trainshed.domain.errors import Conflict, NotFound
-from trainshed.ports.store import After, Upload
+from trainshed.ports.paging import After
+from trainshed.ports.store import Upload
 from trainshed.store import sql
 from trainshed.store.link import Link, Row
 from trainshed.store.mapping import (

@@ -13,7 +13,8 @@ from trainshed.domain.job import Job
 from trainshed.domain.placement import Candidate
 from trainshed.domain.resources import Resources
 from trainshed.domain.states import TERMINAL_JOB, JobState
-from trainshed.ports.store import After, JobFilter
+from trainshed.ports.paging import After
+from trainshed.ports.store import JobFilter
 from trainshed.store import claim, sql
 from trainshed.store.link import Link, Row
 from trainshed.store.mapping import (

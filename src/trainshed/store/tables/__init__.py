@@ -8,6 +8,7 @@ made from these objects; ``sql.py`` takes column names from them, so that the tw
 from __future__ import annotations
 
 from trainshed.store.tables.base import metadata
+from trainshed.store.tables.benches import benches, measurements
 from trainshed.store.tables.deliveries import deliveries, subscriptions
 from trainshed.store.tables.files import artifact_files, artifacts, uploads
 from trainshed.store.tables.jobs import attempts, events, job_envs, job_labels, jobs
@@ -30,10 +31,10 @@ from trainshed.store.tables.streams import (
 )
 
 __all__ = [
-    "accounts", "artifact_files", "artifacts", "attempts", "audit", "deliveries", "drains",
-    "entries", "events", "fires",
+    "accounts", "artifact_files", "artifacts", "attempts", "audit", "benches", "deliveries",
+    "drains", "entries", "events", "fires",
     "hold_moves", "holds", "job_envs", "job_labels", "jobs", "keys", "latest_points", "log_chunks",
-    "meta", "metadata", "offices", "point_rows", "public_ids", "registry_logins", "remembered",
-    "schedules", "sealed_parts", "sessions", "stream_heads", "subscriptions", "uploads", "users",
-    "volumes",
+    "measurements", "meta", "metadata", "offices", "point_rows", "public_ids", "registry_logins",
+    "remembered", "schedules", "sealed_parts", "sessions", "stream_heads", "subscriptions",
+    "uploads", "users", "volumes",
 ]  # fmt: skip

@@ -41,6 +41,11 @@ class BoardWorkload:
                 f"There is no board {wanted.board[:64]!r}; there is: {', '.join(boards())}.",
                 field="params.board",
             )
+        if wanted.bench and boards()[wanted.board].wiring is None:
+            raise InvalidInput(
+                f"{wanted.board} cannot be measured: how it is wired is not known.",
+                field="params.bench",
+            )
         text = json.dumps(wanted.to_params(), sort_keys=True)
         # -P: the working directory, where a user's files lie, is no place to import from.
         command = ("python", "-P", "-m", "trainshed.workloads.board.run", text)
@@ -59,7 +64,8 @@ class BoardWorkload:
             labels={**spec.labels, "board": wanted.board},
             grace_s=GRACE_S,
         )
-        return Plan(decided, BOARDS.name, closed=True, cache=CACHE)
+        bench = wanted.board if wanted.bench else ""
+        return Plan(decided, BOARDS.name, closed=True, cache=CACHE, bench=bench)
 
 
 def _check_inputs(spec: JobSpec, wanted: BoardSpec) -> None:

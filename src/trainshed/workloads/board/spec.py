@@ -21,7 +21,8 @@ class BoardSpec:
 
     ``calibration``: an ``.npz`` for the quantisation, or None to synthesise one. ``seed``: of the
     random inputs that the result is compared on. ``measured``: a `Calibration` as a mapping, the
-    factor that this installation measured on the board.
+    factor that this installation measured on the board. ``bench``: a real board that is attached
+    to the server measures time and power.
     """
 
     board: str
@@ -31,6 +32,7 @@ class BoardSpec:
     n_inferences: int = 10
     seed: int = 0
     measured: Mapping[str, Any] | None = None
+    bench: bool = False
 
     def to_params(self) -> dict[str, Any]:
         """Return what ``from_params`` reads."""
@@ -50,23 +52,28 @@ class BoardSpec:
         spec = cls(**params) if "board" in params else None
         if spec is None:
             raise ValueError("board must name a board.")
-        for name in ("board", "model", "calibration"):
-            text: object = getattr(spec, name)
-            optional = name == "calibration" and text is None
-            if not optional and (not isinstance(text, str) or not text):
-                raise ValueError(f"{name} must be text.")
+        _kinds(spec)
         if not _MODEL.match(spec.model):
             raise ValueError("model must be a plain file name that ends in .tflite.")
         if spec.calibration is not None and not _CALIBRATION.match(spec.calibration):
             raise ValueError("calibration must be a plain file name that ends in .npz.")
-        quantize: object = spec.quantize
-        if not isinstance(quantize, bool):
-            raise ValueError("quantize must be true or false.")
         _whole("n_inferences", spec.n_inferences, 1, MAX_INFERENCES)
         _whole("seed", spec.seed, 0, 2**32 - 1)
         if spec.measured is not None:
             Calibration.of(spec.measured)
         return spec
+
+
+def _kinds(spec: BoardSpec) -> None:
+    """Raise ValueError unless texts are texts and flags are flags."""
+    for name in ("board", "model", "calibration"):
+        text: object = getattr(spec, name)
+        optional = name == "calibration" and text is None
+        if not optional and (not isinstance(text, str) or not text):
+            raise ValueError(f"{name} must be text.")
+    for name in ("quantize", "bench"):
+        if not isinstance(getattr(spec, name), bool):
+            raise ValueError(f"{name} must be true or false.")
 
 
 def _whole(name: str, value: object, least: int, most: int) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx2
 
+from trainshed_client.api.benches import Benches
 from trainshed_client.api.boards import Boards
 from trainshed_client.api.events import Events, OfferList
 from trainshed_client.api.files import Downloads, Uploads
@@ -56,6 +57,7 @@ class AsyncClient(Group):
         self.jobs = Jobs(self._transport)
         self.schedules = Schedules(self._transport)
         self.boards = Boards(self._transport)
+        self.benches = Benches(self._transport)
         self.uploads = Uploads(self._transport)
         self.downloads = Downloads(self._transport)
         self.keys = Keys(self._transport)

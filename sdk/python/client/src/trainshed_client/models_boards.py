@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from trainshed_client.models import Model
@@ -33,7 +34,28 @@ class Board(Model):
     emulators: int = 0
     running: int = 0
     queue_length: int = 0
+    benches: int = 0
     offline: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench(Model):
+    """A real board that is attached; it leaves when it was not heard of for ``lease_s``."""
+
+    id: str
+    board: str
+    name: str = ""
+    attached_at: datetime | None = None
+    seen_at: datetime | None = None
+    lease_s: float = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement(Model):
+    """What a bench is to measure now; ``id`` None: nothing."""
+
+    id: str | None = None
+    board: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,7 +38,7 @@ from trainshed_client.models import (
     Upload,
     User,
 )
-from trainshed_client.models_boards import Board, ModelCheck
+from trainshed_client.models_boards import Bench, Board, Measurement, ModelCheck
 from trainshed_client.models_hooks import ChannelInfo, Delivery, EventKind, Replayed, WebhookInfo
 from trainshed_client.models_offers import Offer, Offers
 
@@ -158,9 +158,20 @@ class BlockingBoards:
         *,
         quantize: bool = False,
         calibration_id: str | None = None,
+        bench: bool = False,
         job_name: str | None = None,
         idempotency_key: str | None = None,
     ) -> Job: ...
+
+class BlockingBenches:
+    def answer(self, bench_id: str, measurement_id: str, parcel: bytes) -> None: ...
+    def attach(self, board: str, name: str, version: str) -> Bench: ...
+    def detach(self, bench_id: str) -> None: ...
+    def failed(self, bench_id: str, measurement_id: str, message: str) -> None: ...
+    def list(self, *, limit: int | None = None) -> Iterator[Bench]: ...
+    def next(self, bench_id: str, *, wait_s: int = 0) -> Measurement: ...
+    def parcel(self, bench_id: str, measurement_id: str) -> bytes: ...
+    def renew(self, bench_id: str) -> Bench: ...
 
 class BlockingUploads:
     def delete(self, upload_id: str) -> None: ...
@@ -324,6 +335,7 @@ class Client:
     jobs: BlockingJobs
     schedules: BlockingSchedules
     boards: BlockingBoards
+    benches: BlockingBenches
     uploads: BlockingUploads
     downloads: BlockingDownloads
     keys: BlockingKeys

@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import trainshed_job
@@ -18,6 +19,8 @@ from trainshed.workloads.board.check.__main__ import MAX_MODEL_BYTES
 from trainshed.workloads.board.run.outcome import Fault, Outcome, RunFailed
 from trainshed.workloads.board.run.pipeline import STAGES, evaluate
 from trainshed.workloads.board.spec import BoardSpec
+from trainshed.workloads.board.target.far import VARIABLE, FarBench
+from trainshed.workloads.board.target.protocol import Target
 from trainshed.workloads.board.target.qemu import Emulator
 
 CACHE_VARIABLE = "TRAINSHED_BOARD_CACHE"
@@ -26,8 +29,11 @@ CACHE_VARIABLE = "TRAINSHED_BOARD_CACHE"
 def main(arguments: list[str]) -> int:
     """Run the request in ``arguments``; return the exit code of its outcome."""
     folder = trainshed_job.output_dir()
+    measured = False
     try:
-        result = _evaluate(_request(arguments), folder)
+        request = _request(arguments)
+        measured = request.bench
+        result = _evaluate(request, folder)
         outcome = Outcome(None, "ok", "", result)
     except RunFailed as error:
         outcome = error.outcome
@@ -36,7 +42,7 @@ def main(arguments: list[str]) -> int:
         message = f"{type(error).__name__}: {error}"
         outcome = Outcome(Fault.PLATFORM, "internal", message)
     outcome.write(folder)
-    print(_last_line(outcome), flush=True)
+    print(_last_line(outcome, measured), flush=True)
     return outcome.exit_code
 
 
@@ -61,10 +67,20 @@ def _evaluate(request: BoardSpec, folder: Path) -> Mapping[str, float]:
     calibration = Path(request.calibration) if request.calibration else None
     result = evaluate(
         request, model, folder, Emulator(cache),
-        calibration=calibration, cache=cache, progress=_tell,
+        calibration=calibration, cache=cache, progress=_tell, bench=_bench(request),
+        today=datetime.now(UTC).date().isoformat(),
     )  # fmt: skip
     trainshed_job.log(None, **result)
     return result
+
+
+def _bench(request: BoardSpec) -> Target | None:
+    if not request.bench:
+        return None
+    path = os.environ.get(VARIABLE)
+    if not path:
+        raise RunFailed("target_failed", "No bench can be reached from here.")
+    return FarBench(path)
 
 
 def _tell(stage: str, seconds: float) -> None:
@@ -73,11 +89,12 @@ def _tell(stage: str, seconds: float) -> None:
     trainshed_job.log(step=done, progress=done / len(STAGES), stage_seconds=seconds)
 
 
-def _last_line(outcome: Outcome) -> str:
+def _last_line(outcome: Outcome, measured: bool) -> str:
     if outcome.result is None:
         return f"{outcome.code} ({outcome.fault} fault): {outcome.message}"
     milliseconds = outcome.result["duration_avg_s"] * 1000
-    return f"done: {milliseconds:.2f} ms, {outcome.result['avg_energy_uJ']:.2f} µJ (estimated)"
+    source = "measured" if measured else "estimated"
+    return f"done: {milliseconds:.2f} ms, {outcome.result['avg_energy_uJ']:.2f} µJ ({source})"
 
 
 if __name__ == "__main__":

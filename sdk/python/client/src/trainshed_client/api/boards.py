@@ -39,6 +39,7 @@ class Boards(Group):
         *,
         quantize: bool = False,
         calibration_id: str | None = None,
+        bench: bool = False,
         job_name: str | None = None,
         idempotency_key: str | None = None,
     ) -> Job:
@@ -49,6 +50,7 @@ class Boards(Group):
             upload_id: The model.
             quantize: Whether to make it int8 first.
             calibration_id: An uploaded ``.npz`` for that; without one a set is made up.
+            bench: Whether a real board that is attached measures it; see ``Board.benches``.
             job_name: What the Job is called.
             idempotency_key: Makes the submission safe across runs of a script.
 
@@ -57,6 +59,8 @@ class Boards(Group):
         """
         inputs = [{"source": "upload", "ref": upload_id, "path": MODEL}]
         params: dict[str, Any] = {"board": name, "model": MODEL, "quantize": quantize}
+        if bench:
+            params["bench"] = True
         if calibration_id is not None:
             inputs.append({"source": "upload", "ref": calibration_id, "path": CALIBRATION})
             params["calibration"] = CALIBRATION

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from trainshed_client.cli.context import async_client, echo_json, json_option, open_client
-from trainshed_client.cli.lazy import INTERRUPTED
+from trainshed_client.cli.lazy import INTERRUPTED, load
 from trainshed_client.cli.safe_text import plain
 
 if TYPE_CHECKING:
@@ -33,7 +33,26 @@ _BOARD = click.option("--board", "-b", required=True, metavar="NAME", help="See:
 _QUANTIZE = click.option("--quantize", is_flag=True, help="Make a float model int8 first.")
 
 
-@click.group()
+class _Boards(click.Group):
+    """Ours, and what the server brings for a machine beside a real board."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*super().list_commands(ctx), *self._more()]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        found = super().get_command(ctx, cmd_name)
+        if found is None and cmd_name in (more := self._more()):
+            found = load(more[cmd_name])
+        return found
+
+    def _more(self) -> dict[str, str]:
+        from trainshed_client.cli.main import plugins
+
+        mine = f"{self.name} "
+        return {n[len(mine) :]: at for n, (at, _) in plugins().items() if n.startswith(mine)}
+
+
+@click.group(cls=_Boards)
 def boards() -> None:
     """Run TensorFlow Lite models on microcontroller boards."""
 
@@ -60,10 +79,22 @@ def list_(as_json: bool) -> None:
             render.cell(b.status, "green" if b.status == "available" else "yellow"),
             f"{b.available} of {b.emulators}",
             b.queue_length,
+            b.benches or "",
         )
         for b in found
     )
-    heads = ("board", "core", "clock", "flash", "RAM", "times", "status", "free", "queue")
+    heads = (
+        "board",
+        "core",
+        "clock",
+        "flash",
+        "RAM",
+        "times",
+        "status",
+        "free",
+        "queue",
+        "benches",
+    )
     render.show(render.table(heads, rows))
     if found and found[0].offline:
         click.echo(plain(found[0].offline), err=True)
@@ -90,7 +121,7 @@ def _show(b: Board) -> None:
         ("flash", render.size(b.flash_bytes)),
         ("RAM", f"{render.size(b.ram_bytes)}, {render.size(b.max_arena_bytes)} for tensors"),
         ("voltage", f"{b.voltage_mv} mV"),
-        ("figures", f"{b.source} instructions; times ±{b.duration_band:.0%}"),
+        ("figures", f"times and power {b.source}; emulated times ±{b.duration_band:.0%}"),
         ("energy", f"±{b.power_band:.0%}, by {b.power_basis}"),
         ("fitted to", ", ".join(b.calibrated_on) or "nothing"),
         ("status", f"{b.status}, {b.available} of {b.emulators} free, {b.queue_length} waiting"),
@@ -137,6 +168,7 @@ def _tell(found: ModelCheck) -> None:
 @_BOARD
 @_QUANTIZE
 @click.option("--calibration", type=_FILE, help="An .npz of inputs for --quantize.")
+@click.option("--bench", is_flag=True, help="Measure it on a real board; see BENCHES in list.")
 @click.option("--detach", "-d", is_flag=True, help="Do not wait for the figures.")
 @json_option
 def run(model: Path, board: str, as_json: bool, **given: Any) -> None:
@@ -160,7 +192,7 @@ async def _run(model: Path, board: str, as_json: bool, given: dict[str, Any]) ->
         more = await client.uploads.upload_file(calibration) if calibration else None
         job = await client.boards.run(
             board, sent.id, quantize=given["quantize"], job_name=model.name,
-            calibration_id=more.id if more else None,
+            calibration_id=more.id if more else None, bench=given["bench"],
         )  # fmt: skip
         if given["detach"]:
             echo_json(job) if as_json else click.echo(job.id)

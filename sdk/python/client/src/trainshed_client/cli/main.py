@@ -4,7 +4,8 @@ Exit codes: 0 ok, 1 failed, 2 usage, 3 not authenticated, 4 not found, 5 no cred
 6 server unreachable, 130 interrupted or detached.
 
 The server adds its verbs by the entry-point group ``trainshed.cli``. Each entry point is a function
-``commands() -> Mapping[str, tuple[str, str]]``: name → ("module:click_command", "one line help").
+``commands() -> Mapping[str, tuple[str, str]]``: name → ("module:click_command", "one line help");
+a name of two words, such as "boards attach", is a command of our group.
 """
 
 from __future__ import annotations
@@ -62,8 +63,8 @@ class Trainshed(LazyGroup):
     """Our commands, and those of other packages."""
 
     def table(self) -> Commands:
-        more = {name: (where, line, _SERVER) for name, (where, line) in plugins().items()}
-        return {**COMMANDS, **more}
+        found = {name: (*at, _SERVER) for name, at in plugins().items() if " " not in name}
+        return {**COMMANDS, **found}
 
     def hint(self, unknown: str) -> str | None:
         found = super().hint(unknown)
