@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from trainshed.store import sql
 from trainshed.store.mapping import ATTEMPT_MUTABLE
-from trainshed.store.tables import attempts, deliveries, fires, holds, jobs, schedules
+from trainshed.store.tables import attempts, deliveries, fires, holds, jobs, measurements, schedules
 from trainshed.store.tables.deliveries import PENDING
 from trainshed.store.tables.jobs import LIVE, PLACEABLE
 
@@ -150,6 +150,23 @@ WHERE offices.holder = excluded.holder OR offices.expires_at < ?
 """
 OFFICE_TERM = "SELECT term FROM offices WHERE name = ? AND holder = ?"
 LEAVE_OFFICE = "UPDATE offices SET expires_at = 0 WHERE name = ? AND holder = ?"
+
+#: What waits for a bench of a board: the bench's own first (it may have lost our answer), else the
+#: oldest that nobody has, or that a bench has which was not heard of lately. Only for an Attempt
+#: that lives; a row that another bench is just taking is passed over.
+_OPEN = f"answered_at IS NULL AND attempt_id IN (SELECT id FROM attempts WHERE {LIVE})"  # noqa: S608
+WAITING_MEASUREMENT = (
+    f"SELECT attempt_id FROM measurements WHERE board = ? AND {_OPEN}"  # noqa: S608
+    " AND (bench_id IS NULL OR bench_id = ?"
+    " OR bench_id NOT IN (SELECT id FROM benches WHERE seen_at > ?))"
+    " ORDER BY CASE WHEN bench_id = ? THEN 0 ELSE 1 END, asked_at, attempt_id LIMIT 1"
+)
+TAKE_MEASUREMENT = "UPDATE measurements SET bench_id = ? WHERE attempt_id = ?"
+
+#: Only the bench that has it sees what is to be measured, and may say, once, how it went.
+_TAKEN = f"WHERE attempt_id = ? AND bench_id = ? AND {_OPEN}"
+TAKEN_PARCEL = f"SELECT parcel FROM measurements {_TAKEN}"  # noqa: S608
+ANSWER = sql.update(measurements, ("answer", "failure", "answered_at", "parcel"), _TAKEN)
 
 #: One number for the lock under which sequence numbers are given on PostgreSQL (D11), and one for
 #: migrations. Arbitrary, fixed for ever.

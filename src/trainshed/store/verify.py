@@ -222,6 +222,17 @@ RULES: tuple[tuple[str, str], ...] = (
         " AND CAST(value AS BIGINT) > (SELECT COALESCE(MAX(seq), 0) FROM events)",
     ),
     (
+        "benches: measurement {0} is of account {1}, its attempt of {2}",
+        "SELECT m.attempt_id, m.account_id, a.account_id FROM measurements AS m"
+        " JOIN attempts AS a ON a.id = m.attempt_id WHERE m.account_id <> a.account_id",
+    ),
+    (
+        "benches: measurement {0} is answered at {1}, which does not go with what it holds",
+        "SELECT attempt_id, answered_at FROM measurements WHERE CASE WHEN answered_at IS NULL"
+        " THEN parcel IS NULL OR answer IS NOT NULL OR failure <> ''"
+        " ELSE parcel IS NOT NULL OR answer IS NULL OR bench_id IS NULL END",
+    ),
+    (
         "uploads: {0} is complete without content, or has content without being complete",
         "SELECT id FROM uploads WHERE (completed_at IS NULL) <> (md5 IS NULL)",
     ),

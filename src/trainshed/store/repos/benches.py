@@ -6,7 +6,7 @@ from datetime import datetime
 
 from trainshed.domain.bench import Bench, Measured, Measurement
 from trainshed.domain.errors import NotFound
-from trainshed.store import sql
+from trainshed.store import claim, sql
 from trainshed.store.link import Link, Row
 from trainshed.store.mapping import clean, micros, moment, moment_or_none
 from trainshed.store.tables import benches
@@ -18,20 +18,6 @@ _COLUMNS = "attempt_id, account_id, board, asked_at, bench_id, answered_at"
 _ASK = (
     "INSERT INTO measurements (attempt_id, account_id, board, asked_at, parcel, failure)"
     " VALUES (?, ?, ?, ?, ?, '') ON CONFLICT DO NOTHING"
-)
-_WAITS = (
-    "SELECT attempt_id FROM measurements WHERE board = ? AND answered_at IS NULL"
-    " AND (bench_id IS NULL OR bench_id = ?"
-    " OR bench_id NOT IN (SELECT id FROM benches WHERE seen_at > ?))"
-    " ORDER BY CASE WHEN bench_id = ? THEN 0 ELSE 1 END, asked_at, attempt_id LIMIT 1"
-)
-_TAKE = "UPDATE measurements SET bench_id = ? WHERE attempt_id = ?"
-_PARCEL = (
-    "SELECT parcel FROM measurements WHERE attempt_id = ? AND bench_id = ? AND answered_at IS NULL"
-)
-_ANSWER = (
-    "UPDATE measurements SET answer = ?, failure = ?, answered_at = ?, parcel = NULL"
-    " WHERE attempt_id = ? AND bench_id = ? AND answered_at IS NULL"
 )
 
 
@@ -90,23 +76,24 @@ class SqlBenches:
         return None if row is None else _measurement(row)
 
     def take(self, bench: Bench, since: datetime) -> Measurement | None:
-        """Write who has it; the row is locked, so two benches never get the same."""
+        """Write who has it."""
         values = (bench.board, bench.id, micros(since), bench.id)
-        found = self._link.scalar(_WAITS + self._link.for_update, values)
+        skip = claim.SKIP_LOCKED if self._link.for_update else ""
+        found = self._link.scalar(claim.WAITING_MEASUREMENT + skip, values)
         if found is None:
             return None
-        self._link.run(_TAKE, (bench.id, found))
+        self._link.run(claim.TAKE_MEASUREMENT, (bench.id, found))
         return self.of_attempt(found)
 
     def parcel(self, attempt_id: str, bench_id: str) -> bytes | None:
         """Return the bytes."""
-        found = self._link.scalar(_PARCEL, (attempt_id, bench_id))
+        found = self._link.scalar(claim.TAKEN_PARCEL, (attempt_id, bench_id))
         return None if found is None else bytes(found)
 
     def answer(self, attempt_id: str, bench_id: str, found: Measured, now: datetime) -> bool:
         """Write it once; what was to be measured is no longer needed."""
-        row = (found.parcel, clean(found.failure), micros(now), attempt_id, bench_id)
-        return bool(self._link.run(_ANSWER, row))
+        row = (found.parcel, clean(found.failure), micros(now), None, attempt_id, bench_id)
+        return bool(self._link.run(claim.ANSWER, row))
 
     def answer_of(self, attempt_id: str) -> Measured | None:
         """Return what the bench said."""
