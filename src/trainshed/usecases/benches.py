@@ -7,6 +7,7 @@ the bench's program, wherever it runs, asks for work and answers. The rows here 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -212,8 +213,10 @@ def tidy(deps: Deps) -> None:
         return [(one, attempt.job_id) for one, attempt in found if not attempt.live]
 
     for one, job_id in deps.store.read(ended):
-        _calibrate(deps, one, job_id)
+        # First, so that a file that cannot be read does not keep the house untidy for ever.
         deps.store.write(partial(_forget, attempt_id=one.attempt_id))
+        with suppress(NotFound):  # the Job or its files were deleted
+            _calibrate(deps, one, job_id)
     for bench in deps.store.read(lambda tx: tx.benches.all()):
         if now - bench.seen_at > FORGOTTEN:
             deps.store.write(partial(_detach, bench_id=bench.id))
@@ -245,7 +248,7 @@ def _calibrate(deps: Deps, one: Measurement, job_id: str) -> None:
         return
     try:
         values = msgspec.json.decode(deps.blobs.read(one.account_id, md5), type=dict[str, object])
-    except (msgspec.DecodeError, NotFound):
+    except msgspec.DecodeError:
         return
     deps.boards.calibrate(one.board, values)
 

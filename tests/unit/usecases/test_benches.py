@@ -27,7 +27,7 @@ from trainshed.domain.bench import LEASE, Measured
 from trainshed.domain.errors import InvalidInput, NotFound
 from trainshed.domain.ledger import Unit
 from trainshed.http.hall import HttpSettings
-from trainshed.usecases import accounts, attempts, benches, board_requests
+from trainshed.usecases import accounts, attempts, benches, board_requests, control
 
 BOARD = "nrf52840dk"
 FACTOR = {
@@ -227,3 +227,17 @@ def test_the_wire_of_a_bench(w: World) -> None:
     whole = w.client.put(f"{path}/measurements/{b}", headers=head, content=b"trace")
     assert whole.status_code == 204
     assert benches.outcome(w.deps, b) == Measured(b"trace")
+
+
+def test_a_deleted_request_does_not_stop_the_housekeeping(w: World) -> None:
+    one = user(w)
+    bench_id = attached(w).json()["id"]
+    gone, kept = asked(w, one), asked(w, one)
+    for attempt_id in (gone, kept):
+        benches.take(w.deps, bench_id)
+        benches.answer(w.deps, bench_id, attempt_id, Measured(b"measured"))
+        attempts.finish(engine_of(w), attempt_id, Ending("exited", 0, runtime_ms=1500))
+    job_id = w.deps.store.read(lambda tx: tx.attempts.get(gone)).job_id
+    control.delete(w.deps, one.principal, job_id)
+    benches.tidy(w.deps)
+    assert w.deps.store.read(lambda tx: tx.benches.measurements()) == []
