@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from trainshed.domain.job import Job
+from trainshed.domain.pricing import BOARDS
+
 #: A bench that was not heard of for longer is not there.
 LEASE = timedelta(seconds=30)
 #: What an image with its inputs, and what was measured, may have.
@@ -30,6 +33,12 @@ class Bench:
     def here(self, now: datetime) -> bool:
         """Whether it was heard of lately."""
         return now - self.seen_at <= LEASE
+
+
+def measures_on(job: Job) -> str:
+    """Return the board on which a Job measures, '' for none."""
+    asked = job.pool == BOARDS.name and job.spec.params.get("bench") is True
+    return job.spec.labels.get("board", "") if asked else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
 from trainshed.domain.fairshare import turns
 from trainshed.domain.preemption import Victim, cheapest
@@ -31,7 +32,8 @@ RESERVE_AFTER_S = 300.0
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A Job that could be placed now. ``max_runtime_s`` is how long it runs at the most;
-    ``queued_at`` is when it was queued again, if it ran before.
+    ``queued_at`` is when it was queued again, if it ran before; ``bench`` the board on which it
+    measures, '' for none.
     """
 
     job_id: str
@@ -42,6 +44,7 @@ class Candidate:
     created_at: datetime
     max_runtime_s: int
     queued_at: datetime | None = None
+    bench: str = ""
 
     @property
     def since(self) -> datetime:
@@ -82,22 +85,28 @@ def place(
     cpu_fallback: bool,
     drained: Collection[str] = (),
     victims: Sequence[Victim] = (),
+    bench_room: Mapping[str, int] = MappingProxyType({}),
 ) -> Round:
     """Decide one round; the same input gives the same answer in whatever order it is listed.
 
     ``usage`` is recent core-seconds by account (a GPU as 8 cores), ``weights`` 1 where absent.
     Where the pool asked for has no room, a GPU Job that may run in others takes the cheapest.
     Nothing starts on ``drained`` offers. ``victims`` are those who may be evicted; their uses
-    are among ``uses``.
+    are among ``uses``. ``bench_room``: how many more that measure on a board may start; whoever
+    is beyond it is passed over.
     """
     able = [o for o in offers if o.id not in drained]
     room = _Room(able, uses, pools, falls_back(offers, cpu_fallback), now, victims)
     placements: list[Placement] = []
     possible = [c for c in candidates if room.possible(c.resources)]
+    left = dict(bench_room)
     for one, level in turns(possible, usage, weights, now, placements):
+        if left.get(one.bench, 1) <= 0:
+            continue
         made = room.take(one, level)
         if made is not None:
             placements.append(made)
+            left[one.bench] = left.get(one.bench, 1) - (one.bench in bench_room)
         else:
             room.blocked(one, level)
     return Round(placements, room.evicted)

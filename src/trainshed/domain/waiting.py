@@ -27,6 +27,7 @@ WAIT_CODES = {
     "backoff": "waits after a failure; the detail says until when",
     "no_capacity": "does not fit beside what runs now; says what is short and what would fit",
     "behind_others": "fits, but others come first",
+    "bench": "fits, but as many as the board's benches can take in turn run already",
     "reserved": "fits, but the room is kept for a larger job that has waited longer",
     "paused": "paused by request",
     "no_executor": "nothing that could run it is connected",
@@ -56,9 +57,11 @@ def explain(
     cpu_fallback: bool,
     reserved: bool = False,
     drained: Collection[str] = (),
+    bench_taken: bool = False,
 ) -> WaitReason:
     """Return why a placeable Job still waits. ``reserved``: the caller knows that a round passed
     it over although it would have fitted. ``drained``: ids of offers that take nothing new.
+    ``bench_taken``: it measures, and the board has no room for one more.
     """
     if not offers:
         return WaitReason(
@@ -84,6 +87,11 @@ def explain(
     if all(shortfall(want, f, fallback) is not None for f in frees):
         near = min(frees, key=lambda f: (missing(want, f), f.offer.id))
         return _short(want, near, fallback, "free now", f" {queue}" if n_ahead > 0 else "")
+    if bench_taken:
+        return WaitReason(
+            "bench", f"Jobs that measure on {candidate.bench} run in turn, as benches are free.",
+            "Wait, attach another bench, or ask for no bench.",
+        )  # fmt: skip
     if reserved:
         return WaitReason(
             "reserved", "The room is kept for a larger job that has waited longer.",

@@ -73,6 +73,9 @@ class Jobs(Protocol):
     def get(self, job_id: str, account_id: str | None = None) -> Job:
         """Return it. Raises NotFound when absent, deleted or (given) another account's."""
 
+    def several(self, ids: Sequence[str]) -> list[Job]:
+        """Those of the ids that there are, in this order, for the engine."""
+
     def save(self, job: Job) -> None:
         """Write every mutable field of an existing Job."""
 

@@ -4,14 +4,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from trainshed.domain.attempt import Attempt
+from trainshed.domain.bench import measures_on
 from trainshed.domain.job import Job
 from trainshed.domain.placement import Candidate, fitting
 from trainshed.domain.preemption import Running
+from trainshed.domain.pricing import BOARDS
 from trainshed.domain.resources import GIB, MIN_MILLICPUS, Offer, Resources, Use
 from trainshed.domain.states import Intent
 from trainshed.domain.waiting import WaitReason, explain
@@ -43,6 +46,7 @@ class Snapshot:
     drained: frozenset[str]
     usage: Mapping[str, float]
     weights: Mapping[str, float]
+    bench_room: Mapping[str, int]
 
 
 def snapshot(
@@ -67,9 +71,34 @@ def snapshot(
         several = len(accounts) > 1
         usage = tx.attempts.usage(now - USAGE_WINDOW) if several else {}
         weights = {a.id: a.weight for a in tx.people.accounts()} if several else {}
-        return Snapshot(found, running, uses, drained, usage, weights)
+        found = _with_benches(tx, found)
+        boards = {c.bench for c in found} - {""}
+        room = bench_room(tx, boards, [r.attempt for r in running], now)
+        return Snapshot(found, running, uses, drained, usage, weights, room)
 
     return load
+
+
+def _with_benches(tx: Tx, found: list[Candidate]) -> list[Candidate]:
+    """Return the candidates with the boards on which they measure."""
+    jobs = tx.jobs.several([c.job_id for c in found if c.pool == BOARDS.name])
+    boards = {job.id: measures_on(job) for job in jobs}
+    return [replace(c, bench=boards[c.job_id]) if boards.get(c.job_id) else c for c in found]
+
+
+def bench_room(
+    tx: Tx, boards: Collection[str], live: Sequence[Attempt], now: datetime
+) -> dict[str, int]:
+    """Return how many more Jobs that measure may start, by board: in all one more than it has
+    benches, so that the next is compiled when a bench is free. More would hold CPUs while they
+    wait, and lose their run time by it.
+    """
+    if not boards:
+        return {}
+    held = tx.jobs.several([one.job_id for one in live if one.pool == BOARDS.name])
+    running = Counter(measures_on(job) for job in held)
+    here = Counter(bench.board for bench in tx.benches.all() if bench.here(now))
+    return {board: here[board] + 1 - running[board] for board in boards}
 
 
 def _waiting(
@@ -119,16 +148,29 @@ def candidate_of(job: Job) -> Candidate:
     return Candidate(
         job.id, job.account_id, job.spec.resources, job.pool,
         job.spec.priority, job.created_at, job.spec.max_runtime_s, job.not_before,
+        measures_on(job),
     )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """What Jobs may be waiting for: all leases, the offers that are drained, ``bench_room``."""
+
+    live: Sequence[Attempt] = ()
+    drained: Collection[str] = ()
+    bench_room: Mapping[str, int] = field(default_factory=dict)
+
+
+def crowd_of(tx: Tx, waiting: Sequence[Job], now: datetime) -> Crowd:
+    """Return what ``wait_reason`` must know of these."""
+    if not waiting:
+        return Crowd()
+    live, boards = tx.attempts.live(), {measures_on(job) for job in waiting} - {""}
+    return Crowd(live, tx.records.drained(), bench_room(tx, boards, live, now))
+
+
 def wait_reason(
-    deps: Deps,
-    job: Job,
-    live: Attempt | None,
-    all_live: list[Attempt],
-    ahead: int,
-    drained: Collection[str] = (),
+    deps: Deps, job: Job, live: Attempt | None, crowd: Crowd, ahead: int
 ) -> WaitReason | None:
     """Return why the Job is not running, or None when it runs or has ended."""
     if job.terminal or job.intent is Intent.CANCEL:
@@ -143,10 +185,11 @@ def wait_reason(
         when = job.not_before.strftime("%Y-%m-%dT%H:%M:%SZ")
         return WaitReason("backoff", f"Runs again after {when}, following a failure.", "")
     most = deps.policy.max_workers
-    if most is not None and len(all_live) >= most:
+    if most is not None and len(crowd.live) >= most:
         words = f"The server runs {most} jobs at once, and all are taken."
         return WaitReason("no_capacity", words, "Wait, or let the operator raise max_workers.")
-    uses = [use_of(a) for a in all_live]
+    me = candidate_of(job)
     return explain(
-        candidate_of(job), offers_of(deps), uses, ahead, deps.policy.cpu_fallback, drained=drained
-    )
+        me, offers_of(deps), [use_of(a) for a in crowd.live], ahead, deps.policy.cpu_fallback,
+        drained=crowd.drained, bench_taken=crowd.bench_room.get(me.bench, 1) <= 0,
+    )  # fmt: skip

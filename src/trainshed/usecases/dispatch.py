@@ -45,6 +45,7 @@ def lease(engine: Engine) -> list[Attempt]:
         decided = place(
             seen.candidates, offers, seen.uses, engine.pools, seen.usage, seen.weights, now,
             deps.policy.cpu_fallback, seen.drained, able,
+            seen.bench_room,
         )  # fmt: skip
         orders_due += [(v.job_id, v.attempt_id, "preempt") for v in decided.evictions]
         placements = decided.placements

@@ -14,7 +14,7 @@ from trainshed.usecases.capacity import PER_LANE, Snapshot, candidate_of, offers
 
 def queue_outlook(deps: Deps, job: Job) -> Outlook:
     """Return the place of a Job that waits (or of a draft, as if it were submitted now) and its
-    estimated start.
+    estimated start. Nobody knows when a bench that is taken will be free.
 
     Behind more than ``PER_LANE`` Jobs of its own kind the position is by priority and age
     alone, and the start is not known.
@@ -39,6 +39,8 @@ def queue_outlook(deps: Deps, job: Job) -> Outlook:
     waiting.append(me)
     able = victims(seen.running, now, deps.policy.preempt_min_run_s, deps.policy.preemption)
     at = rules.position(job.id, waiting, seen.usage, seen.weights, now)
+    if seen.bench_room.get(me.bench, 1) <= 0:
+        return Outlook(at, None)
     starts_at = rules.starts_at(
         job.id, waiting, offers, seen.uses, {p.name: p for p in deps.pools}, seen.usage,
         seen.weights, now, deps.policy.cpu_fallback, seen.drained, able,

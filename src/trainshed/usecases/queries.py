@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
 
 from trainshed.domain.artifact import Artifact, ArtifactKind
 from trainshed.domain.attempt import Attempt
@@ -19,7 +18,7 @@ from trainshed.ports.deps import Deps
 from trainshed.ports.paging import After
 from trainshed.ports.store import JobFilter, Tx
 from trainshed.ports.views import JobView, OfferView
-from trainshed.usecases.capacity import offers_of, use_of, wait_reason
+from trainshed.usecases.capacity import Crowd, crowd_of, offers_of, use_of, wait_reason
 
 
 def owned(tx: Tx, principal: Principal, job_id: str) -> Job:
@@ -36,18 +35,19 @@ def owned(tx: Tx, principal: Principal, job_id: str) -> Job:
 def get_job(deps: Deps, principal: Principal, job_id: str) -> JobView:
     """Return one Job with its Attempts, money, newest metrics and wait reason."""
 
-    def load(tx: Tx) -> tuple[Job, list[Attempt], JobView, list[Attempt], int, dict[str, datetime]]:
+    now = deps.clock.utc_now()
+
+    def load(tx: Tx) -> tuple[JobView, Crowd, int]:
         job = owned(tx, principal, job_id)
         attempts = tx.attempts.of_job(job_id)
         view = _detailed(tx, JobView(job, tuple(attempts)))
         waiting = not job.terminal and not (attempts and attempts[-1].live)
-        live = tx.attempts.live() if waiting else []
         ahead = tx.jobs.n_ahead(job) if waiting else 0
-        return job, attempts, view, live, ahead, tx.records.drained() if waiting else {}
+        return view, crowd_of(tx, [job] if waiting else [], now), ahead
 
-    job, attempts, view, all_live, ahead, drained = deps.store.read(load)
-    live = attempts[-1] if attempts and attempts[-1].live else None
-    return replace(view, wait=wait_reason(deps, job, live, all_live, ahead, drained))
+    view, crowd, ahead = deps.store.read(load)
+    live = view.attempts[-1] if view.attempts and view.attempts[-1].live else None
+    return replace(view, wait=wait_reason(deps, view.job, live, crowd, ahead))
 
 
 def _detailed(tx: Tx, view: JobView) -> JobView:
@@ -108,26 +108,25 @@ def list_jobs(
 ) -> list[JobView]:
     """Return a page, newest first. Wait reasons in lists do not count who is ahead."""
 
-    def load(
-        tx: Tx,
-    ) -> tuple[list[Job], dict[str, list[Attempt]], list[Attempt], dict[str, datetime]]:
+    now = deps.clock.utc_now()
+
+    def load(tx: Tx) -> tuple[list[Job], dict[str, list[Attempt]], Crowd]:
         if principal.job_id is not None:
             jobs = [tx.jobs.get(principal.job_id, principal.account_id)]
         else:
             mine = replace(where, account_id=principal.account_id)
             jobs = tx.jobs.page(mine, after, limit)
         begun = [j.id for j in jobs if j.n_attempts]
-        waiting = any(not j.terminal for j in jobs)
-        live = tx.attempts.live() if waiting else []
-        return jobs, tx.attempts.of_jobs(begun), live, tx.records.drained() if waiting else {}
+        waiting = [j for j in jobs if not j.terminal]
+        return jobs, tx.attempts.of_jobs(begun), crowd_of(tx, waiting, now)
 
-    jobs, attempts, live, drained = deps.store.read(load)
-    by_job = {a.job_id: a for a in live}
+    jobs, attempts, crowd = deps.store.read(load)
+    by_job = {a.job_id: a for a in crowd.live}
     return [
         JobView(
             job,
             tuple(attempts.get(job.id, ())),
-            wait=wait_reason(deps, job, by_job.get(job.id), live, 0, drained),
+            wait=wait_reason(deps, job, by_job.get(job.id), crowd, 0),
         )
         for job in jobs
     ]

@@ -26,7 +26,7 @@ def job(want: Resources) -> Candidate:
 
 def test_the_codes_everybody_knows() -> None:
     known = {"ready", "starting", "backoff", "no_capacity", "behind_others", "reserved", "paused"}
-    assert set(WAIT_CODES) == known | {"no_executor", "no_machine", "drained"}
+    assert set(WAIT_CODES) == known | {"no_executor", "no_machine", "drained", "bench"}
 
 
 def test_in_order_of_what_hinders() -> None:
@@ -37,6 +37,8 @@ def test_in_order_of_what_hinders() -> None:
     assert (ahead.code, ahead.detail) == ("behind_others", "3 jobs come first.")
     assert explain(one, [CPU], [], 1, False).detail == "1 job comes first."
     assert explain(one, [CPU], [], 3, False, reserved=True).code == "reserved"
+    taken = explain(replace(one, bench="nrf52840dk"), [CPU], [], 3, False, bench_taken=True)
+    assert (taken.code, "nrf52840dk" in taken.detail) == ("bench", True)
 
 
 def test_capacity_says_what_is_short_how_much_is_free_and_what_would_do() -> None:

@@ -26,8 +26,9 @@ from trainshed.domain.attempt import Ending
 from trainshed.domain.bench import LEASE, Measured
 from trainshed.domain.errors import InvalidInput, NotFound
 from trainshed.domain.ledger import Unit
+from trainshed.domain.resources import GIB, Offer
 from trainshed.http.hall import HttpSettings
-from trainshed.usecases import accounts, attempts, benches, board_requests, control
+from trainshed.usecases import accounts, attempts, benches, board_requests, control, dispatch
 
 BOARD = "nrf52840dk"
 FACTOR = {
@@ -241,3 +242,36 @@ def test_a_deleted_request_does_not_stop_the_housekeeping(w: World) -> None:
     control.delete(w.deps, one.principal, job_id)
     benches.tidy(w.deps)
     assert w.deps.store.read(lambda tx: tx.benches.measurements()) == []
+
+
+def test_those_that_measure_start_in_turn(w: World) -> None:
+    """One more than the board has benches, whoever's they are; nobody else waits for them."""
+    one, other = user(w), runs(w, w.person("other"))
+    w.credits(other)
+    bench_id = attached(w).json()["id"]
+    first = [request(w, one) for _ in range(4)]
+    second = [request(w, other) for _ in range(2)]
+    elsewhere = request(w, one, "nrf5340dk")
+    command = w.submit(other)
+    w.executor.machine = Offer("local", "process", "local-cpu", 16_000, 64 * GIB)
+    engine = engine_of(w)
+
+    def placed_now() -> dict[str, str]:
+        return {held.job_id: held.id for held in dispatch.lease(engine)}
+
+    def waits(job_id: str, who: Person) -> Any:
+        return w.client.get(f"/v1/jobs/{job_id}", headers=who.headers).json()["wait_reason"]
+
+    begun = placed_now()
+    assert set(begun) == {first[0], second[0], elsewhere, command}
+    assert placed_now() == {}
+    assert waits(first[1], one)["code"] == "bench"
+    listed = w.client.get("/v1/jobs", headers=one.headers).json()["items"]
+    assert {j["wait_reason"]["code"] for j in listed if j["id"] in first[1:]} == {"bench"}
+    attempts.finish(engine, begun[second[0]], Ending("exited", 0))
+    (next_,) = placed_now()
+    assert next_ in {first[1], second[1]}
+    attached(w)
+    assert len(placed_now()) == 1
+    benches.detach(w.deps, w.admin.principal, bench_id)
+    assert placed_now() == {}
