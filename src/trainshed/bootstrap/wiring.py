@@ -283,7 +283,8 @@ def build(settings: Settings, listen: list[Address], public_url: str) -> Engine:
         boards=LocalBoards(data / CALIBRATIONS),
         model_check=Inspector(str(data)),
     )
-    return Engine(deps, Leases(decided.lease), Seat(deps.ids.token(16)))
+    seat = Seat(deps.ids.token(16))
+    return Engine(deps, Leases(decided.lease), seat, begun=deps.clock.monotonic())
 
 
 def interpreter() -> str:

@@ -37,6 +37,8 @@ CALIBRATION = "calibration.json"
 MAX_CALIBRATION_BYTES = 4096
 #: A bench that was silent for so long is forgotten.
 FORGOTTEN = timedelta(hours=1)
+#: A server that was away has heard of no bench: so many seconds after its start they are back.
+AFRESH_S = 60.0
 MAX_NAME = 100
 
 
@@ -98,7 +100,8 @@ def renew(deps: Deps, bench_id: str) -> Bench:
 
 
 def take(deps: Deps, bench_id: str) -> Measurement | None:
-    """Return what the bench is to measure now, None for nothing; asking renews it.
+    """Return what the bench is to measure now, None for nothing. Only what it is given renews it:
+    it may be gone since it asked.
 
     Raises:
         NotFound: as ``renew``.
@@ -106,9 +109,10 @@ def take(deps: Deps, bench_id: str) -> Measurement | None:
     now = deps.clock.utc_now()
 
     def apply(tx: Tx) -> Measurement | None:
-        bench = tx.benches.get(bench_id)
-        tx.benches.seen(bench_id, now)
-        return tx.benches.take(bench, now - LEASE)
+        found = tx.benches.take(tx.benches.get(bench_id), now - LEASE)
+        if found is not None:
+            tx.benches.seen(bench_id, now)
+        return found
 
     return deps.store.write(apply)
 
@@ -185,8 +189,11 @@ def outcome(deps: Deps, attempt_id: str) -> Measured | None:
     return deps.store.read(lambda tx: tx.benches.answer_of(attempt_id))
 
 
-def given_up(deps: Deps, attempt_id: str) -> Measured | None:
+def given_up(engine: Engine, attempt_id: str) -> Measured | None:
     """Return what is to be said where no bench of the board is there, else None."""
+    deps = engine.deps
+    if deps.clock.monotonic() - engine.begun < AFRESH_S:
+        return None
     now = deps.clock.utc_now()
 
     def load(tx: Tx) -> bool:

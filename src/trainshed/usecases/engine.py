@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import inf
 
 from trainshed.domain.resources import Pool
 from trainshed.ports.deps import Deps
@@ -23,13 +24,14 @@ class Seat:
 @dataclass(frozen=True, slots=True)
 class Engine:
     """One per server. ``turn``: account -> the lane after which the next round goes on, where it
-    has more lanes than one round looks at.
+    has more lanes than one round looks at. ``begun``: the monotonic second of its start.
     """
 
     deps: Deps
     leases: Leases = field(repr=False)
     seat: Seat = field(default_factory=Seat, repr=False)
     turn: dict[str, str] = field(default_factory=dict, repr=False)
+    begun: float = -inf
 
     @property
     def pools(self) -> dict[str, Pool]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import socket
+import time
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.deps import Person, World, world
+from tests.support.deps import Person, World, serving, world
 from tests.support.mimaas import (
     DOORS,
     FILES,
@@ -151,9 +155,9 @@ def test_a_silent_bench_gives_its_work_back(w: World) -> None:
 def test_without_a_bench_the_wait_is_given_up(w: World) -> None:
     bench_id = attached(w).json()["id"]
     a = asked(w, user(w))
-    assert benches.given_up(w.deps, a) is None
+    assert benches.given_up(engine_of(w), a) is None
     benches.detach(w.deps, w.admin.principal, bench_id)
-    found = benches.given_up(w.deps, a)
+    found = benches.given_up(engine_of(w), a)
     assert found is not None
     assert "No bench" in found.failure
 
@@ -275,3 +279,47 @@ def test_those_that_measure_start_in_turn(w: World) -> None:
     assert len(placed_now()) == 1
     benches.detach(w.deps, w.admin.principal, bench_id)
     assert placed_now() == {}
+
+
+def test_a_long_question_does_not_keep_a_bench_there(w: World) -> None:
+    path = f"/v1/benches/{attached(w).json()['id']}/next?wait_s=2"
+    asked_at = w.clock.utc_now()
+    assert w.client.post(path, headers=w.admin.headers).json()["id"] is None
+    (bench,) = benches.listing(w.deps)
+    assert bench.seen_at - asked_at < timedelta(seconds=1)
+    a = asked(w, user(w))
+    before = w.clock.utc_now()
+    assert benches.take(w.deps, bench.id).attempt_id == a  # type: ignore[union-attr]
+    (bench,) = benches.listing(w.deps)
+    assert bench.seen_at >= before, "its time for this begins now"
+
+
+def test_nothing_is_given_to_a_bench_that_went_away(w: World) -> None:
+    """Killed while it asked: what comes is not taken for it, but waits for the next one."""
+    bench_id = attached(w).json()["id"]
+    head = f"POST /v1/benches/{bench_id}/next?wait_s=20 HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    head += f"Authorization: {w.admin.headers['Authorization']}\r\nContent-Length: 0\r\n\r\n"
+    with serving(w.app) as url:
+        address = ("127.0.0.1", int(url.rsplit(":", 1)[1]))
+        with socket.create_connection(address, 10) as link:
+            link.sendall(head.encode())
+            before = w.deps.store.read(lambda tx: tx.benches.get(bench_id)).seen_at
+            until = time.monotonic() + 20
+            while w.deps.store.read(lambda tx: tx.benches.get(bench_id)).seen_at == before:
+                assert time.monotonic() < until, "it has not asked"
+                time.sleep(0.02)
+        a = asked(w, user(w))
+        time.sleep(2.5)  # it is looked for every second
+    one = w.deps.store.read(lambda tx: tx.benches.of_attempt(a))
+    assert one is not None
+    assert one.bench_id is None
+
+
+def test_a_server_that_has_just_begun_waits_for_its_benches(w: World) -> None:
+    bench_id = attached(w).json()["id"]
+    a = asked(w, user(w))
+    benches.detach(w.deps, w.admin.principal, bench_id)
+    engine = replace(engine_of(w), begun=w.clock.monotonic())
+    assert benches.given_up(engine, a) is None
+    w.clock.advance(benches.AFRESH_S + 1)
+    assert benches.given_up(engine, a) is not None

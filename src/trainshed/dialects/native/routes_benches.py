@@ -15,9 +15,9 @@ from starlette.responses import Response
 from trainshed.dialects.native import answers, schema
 from trainshed.dialects.native import answers_boards as shapes
 from trainshed.domain.bench import LEASE, MAX_PARCEL_BYTES, Bench, Measured
-from trainshed.domain.errors import TooLarge
 from trainshed.domain.ids import parse_id
 from trainshed.domain.people import Right
+from trainshed.http.entry import read_body
 from trainshed.http.guards import OPERATOR_READ, Guard, Kind, Route
 from trainshed.http.hall import Call, Called
 from trainshed.usecases import benches
@@ -54,18 +54,19 @@ def renew_bench(call: Called, bench_id: BenchRef) -> shapes.Bench:
 
 
 async def next_measurement(
-    call: Called, bench_id: BenchRef, wait_s: Wait = 0
+    call: Called, request: Request, bench_id: BenchRef, wait_s: Wait = 0
 ) -> shapes.Measurement:
     """Wait for something to measure; asking says that the bench is there."""
     deps, id_ = call.deps, parse_id("bench", bench_id)
     until = deps.clock.monotonic() + wait_s
     bench = await run_in_threadpool(benches.renew, deps, id_)
-    while True:
+    while not await request.is_disconnected():
         found = await run_in_threadpool(benches.take, deps, id_)
         left = until - deps.clock.monotonic()
         if found is not None or left <= 0:
             return shapes.Measurement(id=found.attempt_id if found else None, board=bench.board)
         await deps.bus.wait(benches.topic(bench.board), min(left, RECHECK_S))
+    return shapes.Measurement(id=None, board=bench.board)
 
 
 def detach_bench(call: Called, bench_id: BenchRef) -> None:
@@ -83,12 +84,8 @@ async def get_parcel(request: Request) -> Response:
 async def put_parcel(request: Request) -> Response:
     """Take what was measured."""
     call: Call = request.state.call
-    data = bytearray()
-    async for part in request.stream():
-        data += part
-        if len(data) > MAX_PARCEL_BYTES:
-            raise TooLarge("The answer is too large.", limit_bytes=MAX_PARCEL_BYTES)
-    await run_in_threadpool(benches.answer, call.deps, *_ids(request), Measured(bytes(data)))
+    data = await read_body(request, MAX_PARCEL_BYTES)
+    await run_in_threadpool(benches.answer, call.deps, *_ids(request), Measured(data))
     return Response(status_code=204)
 
 

@@ -330,7 +330,7 @@ async def _measured(engine: Engine, attempt_id: str, request: Request) -> Respon
         found = await _aside(request, benches.outcome, deps, attempt_id)
         left = until - deps.clock.monotonic()
         if found is None and left <= 0:
-            found = await _aside(request, benches.given_up, deps, attempt_id)
+            found = await _aside(request, benches.given_up, engine, attempt_id)
             if found is None:
                 return Response(status_code=204)
         if found is None:
