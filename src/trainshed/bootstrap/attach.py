@@ -18,6 +18,7 @@ import click
 
 from trainshed import __version__
 from trainshed.bootstrap.bench import hardware
+from trainshed.domain.bench import MAX_FAILURE
 
 if TYPE_CHECKING:
     from trainshed.workloads.board.target.protocol import Target
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
 #: How often a bench says that it is there while it measures.
 RENEW_S = 8.0
-FIRST_WAIT_S, MOST_WAIT_S = 1.0, 30.0
+#: A server that was restarted waits a minute for its benches.
+FIRST_WAIT_S, MOST_WAIT_S = 1.0, 10.0
 Say = Callable[[str], None]
 
 
@@ -112,28 +114,34 @@ class Agent:
     def _measure(self, bench: Bench, id_: str) -> None:
         """Raises NotFound: nobody wants it any more."""
         began = time.monotonic()
-        data = self._persist(lambda: self.client.benches.parcel(bench.id, id_))
-        self.say(f"{id_}: measuring")
-        answer, problem = self._beside(bench, data)
-        if answer:
-            self._persist(lambda: self.client.benches.answer(bench.id, id_, answer))
-        else:
-            self._persist(lambda: self.client.benches.failed(bench.id, id_, problem))
+        with self._kept(bench):
+            data = self._persist(lambda: self.client.benches.parcel(bench.id, id_))
+            self.say(f"{id_}: measuring")
+            answer, problem = self._run(data)
+            if answer:
+                self._persist(lambda: self.client.benches.answer(bench.id, id_, answer))
+            else:
+                self._persist(lambda: self.client.benches.failed(bench.id, id_, problem))
         seconds = time.monotonic() - began
         self.say(f"{id_}: {problem or 'measured'} ({seconds:.1f} s)")
 
-    def _beside(self, bench: Bench, data: bytes) -> tuple[bytes, str]:
-        """Measure on another thread, and keep the server from giving the work to others."""
+    @contextmanager
+    def _kept(self, bench: Bench) -> Iterator[None]:
+        """Meanwhile keep the server from giving the work to others, however slow the line is."""
         from trainshed_client.errors import TrainshedError
 
-        out: list[tuple[bytes, str]] = []
-        work = threading.Thread(target=lambda: out.append(self._run(data)), daemon=True)
-        work.start()
-        while work.is_alive():
-            work.join(RENEW_S)
-            with suppress(TrainshedError):
-                self.client.benches.renew(bench.id)
-        return out[0] if out else (b"", "The bench's program failed; its log says why.")
+        over = threading.Event()
+
+        def renew() -> None:
+            while not over.wait(RENEW_S):
+                with suppress(TrainshedError, RuntimeError):  # the latter: the client was closed
+                    self.client.benches.renew(bench.id)
+
+        threading.Thread(target=renew, name="renew", daemon=True).start()
+        try:
+            yield
+        finally:
+            over.set()
 
     def _run(self, data: bytes) -> tuple[bytes, str]:
         """Return the answer's parcel, or why there is none."""
@@ -144,13 +152,13 @@ class Agent:
         try:
             board, firmware, inputs, n_inferences = unpack_order(data, self.folder)
             if board != self.board:
-                return b"", f"This bench has no {board[:64]}."
+                return b"", _words(f"This bench has no {board}.")
             seen = self.target.run(firmware, boards()[board], inputs, n_inferences, self.folder)
             return pack_execution(seen), ""
         except TargetFailed as error:
-            return b"", str(error)
-        except (ValueError, OSError) as error:
-            return b"", f"What is to be measured is broken: {error}"
+            return b"", _words(str(error))
+        except Exception as error:  # a broken parcel, a library's own: the next may be well
+            return b"", _words(f"It could not be measured: {type(error).__name__}: {error}")
 
     def _persist(self, call: Callable[[], Any]) -> Any:
         """Return what ``call`` does, once the server is there.
@@ -172,3 +180,9 @@ class Agent:
                 self.say(f"{error.detail} Trying again.")
             time.sleep(wait)
             wait = min(wait * 2, MOST_WAIT_S)
+
+
+def _words(problem: str) -> str:
+    """Return it as the server takes it: one line, not too long, not nothing."""
+    line = "".join(c if c.isprintable() else " " for c in problem)[:MAX_FAILURE].strip()
+    return line or "The bench did not say why."
