@@ -80,6 +80,28 @@ def test_too_much_is_not_taken(place: Shed) -> None:
     assert "Connection" in attempt.text("stderr") or "Broken pipe" in attempt.text("stderr")
 
 
+TWICE = (
+    ASK
+    + """
+again = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+try:
+    again.connect(f"/proc/self/fd/{folder}/{os.path.basename(path)}")
+    again.sendall((4).to_bytes(8, "little") + b"more")
+    print("again", again.recv(9))
+except OSError:
+    print("closed")
+"""
+)
+
+
+def test_once_is_all(place: Shed) -> None:
+    attempt = launched(place, TWICE)
+    attempt.measured = (200, b"3 ms")
+    wait_for(lambda: attempt.finished)
+    assert attempt.text().split("\n")[1] in ("closed", "again b''"), attempt.text()
+    assert len(attempt.parcel) == 256 * 4000
+
+
 def test_other_jobs_have_no_such_door(place: Shed) -> None:
     code = "import os; print(os.environ.get('TRAINSHED_BENCH'))"
     attempt = launched(place, code, bench=False)

@@ -42,19 +42,27 @@ class Desk:
         self._listener.settimeout(LOOK_S)
 
     def serve(self, client: Client, ended: Callable[[], bool]) -> None:
-        """Pass on what the job asks until ``ended``. Raises Stale, Abandoned."""
-        try:
-            while not ended():
-                with contextlib.suppress(OSError):
-                    link, _ = self._listener.accept()
-                    with link:
-                        link.settimeout(IDLE_S)
-                        data = _received(link)
-                        good, answer = _asked(client, data, ended)
-                        head = bytes([good]) + len(answer).to_bytes(8, "little")
-                        link.sendall(head + answer)
-        finally:
-            self._listener.close()
+        """Pass on what the job asks, whole and once, until ``ended``. Raises Stale, Abandoned."""
+        with self._listener:
+            found = self._first(ended)
+        if found is None:
+            return
+        link, data = found
+        with link, contextlib.suppress(OSError):
+            good, answer = _asked(client, data, ended)
+            link.sendall(bytes([good]) + len(answer).to_bytes(8, "little") + answer)
+
+    def _first(self, ended: Callable[[], bool]) -> tuple[socket.socket, bytes] | None:
+        """Return the first link by which something whole came, and that; None at the end."""
+        while not ended():
+            with contextlib.suppress(OSError):
+                link, _ = self._listener.accept()
+                try:
+                    link.settimeout(IDLE_S)
+                    return link, _received(link)
+                except OSError:
+                    link.close()
+        return None
 
 
 def _asked(client: Client, data: bytes, ended: Callable[[], bool]) -> tuple[bool, bytes]:

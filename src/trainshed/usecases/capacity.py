@@ -188,8 +188,15 @@ def wait_reason(
     if most is not None and len(crowd.live) >= most:
         words = f"The server runs {most} jobs at once, and all are taken."
         return WaitReason("no_capacity", words, "Wait, or let the operator raise max_workers.")
+    return explained(deps, job, offers_of(deps), crowd, ahead)
+
+
+def explained(
+    deps: Deps, job: Job, offers: Sequence[Offer], crowd: Crowd, ahead: int
+) -> WaitReason:
+    """Return why a placeable Job waits, or would."""
     me = candidate_of(job)
     return explain(
-        me, offers_of(deps), [use_of(a) for a in crowd.live], ahead, deps.policy.cpu_fallback,
+        me, offers, [use_of(a) for a in crowd.live], ahead, deps.policy.cpu_fallback,
         drained=crowd.drained, bench_taken=crowd.bench_room.get(me.bench, 1) <= 0,
     )  # fmt: skip

@@ -12,7 +12,7 @@ import msgspec
 
 from trainshed.domain import pricing, waiting
 from trainshed.domain.artifact import check_path
-from trainshed.domain.attempt import Attempt
+from trainshed.domain.bench import measures_on
 from trainshed.domain.errors import InvalidInput, NotFound, StorageFull
 from trainshed.domain.events import Event
 from trainshed.domain.job import Job, JobSpec, conclude
@@ -23,7 +23,7 @@ from trainshed.ports.deps import Deps
 from trainshed.ports.store import Tx
 from trainshed.ports.views import JobView, PlanView
 from trainshed.usecases import billing, environments
-from trainshed.usecases.capacity import candidate_of, offers_of, use_of
+from trainshed.usecases.capacity import Crowd, crowd_of, explained, offers_of
 from trainshed.usecases.outlook import queue_outlook
 
 #: Variables that the platform sets itself in every job; a user may not override them.
@@ -71,15 +71,13 @@ def plan(deps: Deps, command: SubmitJob) -> PlanView:
     draft = _draft(deps, command, checked)
     want = checked.spec.resources
 
-    def load(tx: Tx) -> tuple[int, list[Attempt], dict[str, datetime]]:
+    def load(tx: Tx) -> tuple[int, Crowd]:
         _check_inputs(tx, draft)
-        return tx.jobs.n_ahead(draft), tx.attempts.live(), tx.records.drained()
+        _must_have_a_bench(tx, draft)
+        return tx.jobs.n_ahead(draft), crowd_of(tx, [draft], draft.created_at)
 
-    ahead, live, drained = deps.store.read(load)
-    starts = waiting.explain(
-        candidate_of(draft), checked.offers, [use_of(a) for a in live], ahead,
-        deps.policy.cpu_fallback, drained=drained,
-    )  # fmt: skip
+    ahead, crowd = deps.store.read(load)
+    starts = explained(deps, draft, checked.offers, crowd, ahead)
     outlook = queue_outlook(deps, draft)
     fallback = want.gpus > 0 and not any(o.devices for o in checked.offers)
     hourly = pricing.hourly(checked.pool, want)
@@ -172,15 +170,28 @@ def make(tx: Tx, ready: Ready) -> int:
 
     Raises:
         NotFound: an input is not the account's. PaymentRequired: not enough credits.
+        InvalidInput: it measures on a board of which no bench is attached.
     """
     job = ready.job
     _check_inputs(tx, job)
+    _must_have_a_bench(tx, job)
     tx.jobs.insert(job, ready.sealed)
     if ready.once is not None:
         tx.records.bind_public_id(ONCE, "job", ready.once, job.id, job.account_id)
     hold = billing.reserve(tx, job, (), ready.pool, ready.stamp)
     tx.events.append(Event("job.queued", job.account_id, job.created_at, job.id))
     return hold.amount
+
+
+def _must_have_a_bench(tx: Tx, job: Job) -> None:
+    """Refuse what could only fail, and would be free each time."""
+    board = measures_on(job)
+    here = (b.board for b in tx.benches.all() if b.here(job.created_at)) if board else ()
+    if board and board not in here:
+        raise InvalidInput(
+            f"No bench of {board} is attached now: leave bench out to have it emulated.",
+            field="params.bench",
+        )
 
 
 def check(deps: Deps, command: SubmitJob) -> JobSpec:

@@ -323,3 +323,24 @@ def test_a_server_that_has_just_begun_waits_for_its_benches(w: World) -> None:
     assert benches.given_up(engine, a) is None
     w.clock.advance(benches.AFRESH_S + 1)
     assert benches.given_up(engine, a) is not None
+
+
+def test_what_could_not_be_measured_is_refused(w: World) -> None:
+    """Else it would run, wait, fail, and cost nothing, as often as somebody likes."""
+    one = user(w)
+    sent = w.upload(one, "model.tflite", MODEL)
+    inputs = [{"source": "upload", "ref": sent, "path": "model.tflite"}]
+    body = {"workload": "board", "params": {"board": BOARD, "bench": True}, "inputs": inputs}
+
+    def status(path: str = "/v1/jobs") -> tuple[int, str]:
+        made = w.client.post(path, json=body, headers=one.headers)
+        return made.status_code, made.json().get("detail", "")
+
+    for path in ("/v1/jobs", "/v1/jobs/plan"):
+        assert status(path)[0] == 400
+        assert "is attached now" in status(path)[1]
+    attached(w)
+    assert status("/v1/jobs/plan")[0] == 200
+    assert status()[0] == 201
+    w.clock.advance(LEASE.total_seconds() + 1)
+    assert status()[0] == 400
