@@ -234,6 +234,20 @@ def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         PyOcd().read(wiring, [(0, 4)])
 
 
+def test_long_ones_are_measured_fewer_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "BENCH_S", 1e-9)
+    out = tmp_path / "out"
+    with standing(tmp_path / "board", Script([3000, 3100, 2900])) as (meter, probe):
+        result = measure(out, meter, probe)
+    assert result["duration_avg_s"] == pytest.approx(0.003, rel=1e-6)
+    report = load(out / "report.json")
+    assert report["bench"]["seconds"] == pytest.approx([0.003])
+    assert report["figures"]["instructions"]["value"] > 1000
+    check_power(out, report)
+
+
 def test_a_board_without_wiring_is_told(tmp_path: Path) -> None:
     bench = Bench(PyOcd(), Ppk2())
     with pytest.raises(RunFailed, match=r"no section \[wiring\]") as info:

@@ -38,11 +38,14 @@ from trainshed.workloads.board.spec import BoardSpec
 from trainshed.workloads.board.target.bench import wiring_of
 from trainshed.workloads.board.target.protocol import Target, TargetFailed, TooLong
 from trainshed.workloads.board.timing.calibration import fit
-from trainshed.workloads.board.timing.estimate import estimate
+from trainshed.workloads.board.timing.estimate import Timed, estimate
 from trainshed.workloads.board.timing.shape import shape_digest
 
 #: How many random inputs the result is compared on.
 N_SETS = 3
+#: A bench, which many may wait for, is given what takes about so long and no more. It gives up
+#: after ``target.bench.TIMEOUT_S``: an estimate may be too low.
+BENCH_S = 150.0
 #: How many findings of the check a message shows.
 SHOWN = 3
 STAGES = (
@@ -121,15 +124,21 @@ def _run(
     if bench is not None:
         with _stage(progress, "measure"):
             image = build_bench(program, board, scratch / "image", cache, len(inputs))
-            seen = bench.run(image, board, inputs, request.n_inferences, scratch / "bench")
+            n = _n_measured(request.n_inferences, estimate(program, execution, board))
+            seen = bench.run(image, board, inputs, n, scratch / "bench")
             compare(ran, graph, program, image, board, inputs, seen, bench, scratch / "layers")
-            execution = replace(execution, seconds=seen.seconds, trace=seen.trace)
+            execution = replace(execution, n_inferences=n, seconds=seen.seconds, trace=seen.trace)
     with _stage(progress, "estimate"):
         timed = estimate(program, execution, board, shape_digest(graph))
     return Run(
         request, board, model, quantized, graph, program, firmware, inputs, execution, comparison,
         timed, image,
     )  # fmt: skip
+
+
+def _n_measured(n_inferences: int, timed: Timed) -> int:
+    """Return how many inferences a bench takes the time for, of those that were asked."""
+    return max(1, min(n_inferences, int(BENCH_S / timed.duration.value) - (N_SETS - 1)))
 
 
 def _quantize(model: bytes, calibration: Path | None, seed: int) -> Quantized:
