@@ -96,6 +96,26 @@ def test_whatever_goes_wrong_is_said_and_the_next_is_taken(w: World, tmp_path: P
             assert len(found) <= MAX_FAILURE
 
 
+def test_a_board_that_hangs_is_heard_of_no_more(
+    w: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attach, "RENEW_S", 0.1)
+    monkeypatch.setattr(attach, "MOST_S", 1.0)
+    one = user(w)
+    seen: list[Any] = []
+    with at_work(w, tmp_path / "bench") as (target, _):
+
+        def hangs() -> Execution:
+            for _ in range(2):
+                time.sleep(2)
+                seen.extend(b.seen_at for b in benches.listing(w.deps))
+            return _fail(TargetFailed("It hung."))
+
+        target.does = hangs
+        assert said(w, asked(w, one, order(tmp_path))) == "It hung."
+    assert seen[0] == seen[1]
+
+
 def test_a_slow_line_does_not_cost_it_the_work(
     w: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: How often a bench says that it is there while it measures.
 RENEW_S = 8.0
+#: After this the board hangs, and the server hears no more of it.
+MOST_S = 600.0
 #: A server that was restarted waits a minute for its benches.
 FIRST_WAIT_S, MOST_WAIT_S = 1.0, 10.0
 Say = Callable[[str], None]
@@ -127,13 +129,15 @@ class Agent:
 
     @contextmanager
     def _kept(self, bench: Bench) -> Iterator[None]:
-        """Meanwhile keep the server from giving the work to others, however slow the line is."""
+        """Meanwhile keep the server from giving the work to others, however slow the line is; but
+        not for ever, or all requests would wait for a board that hangs.
+        """
         from trainshed_client.errors import TrainshedError
 
-        over = threading.Event()
+        over, until = threading.Event(), time.monotonic() + MOST_S
 
         def renew() -> None:
-            while not over.wait(RENEW_S):
+            while not over.wait(RENEW_S) and time.monotonic() < until:
                 with suppress(TrainshedError, RuntimeError):  # the latter: the client was closed
                     self.client.benches.renew(bench.id)
 
