@@ -10,6 +10,8 @@ from tests.support.deps import PASSWORD
 NATIVE_BODIES: dict[str, Any] = {
     "POST /login": {"username": "nobody", "password": "wrong"},
     "POST /boards/{name}/check": {"upload_id": "{upload_id}"},
+    "POST /benches": {"board": "nrf52840dk", "name": "walked", "version": "0.0.test"},
+    "POST /benches/{bench_id}/measurements/{measurement_id}/failed": {"message": "walked"},
     "POST /register": {"username": "x", "password": "y"},
     "POST /me/password": {"old_password": "no", "new_password": PASSWORD},
     "POST /accounts": {"name": "walked"},
@@ -51,6 +53,8 @@ NATIVE_NO_BODY = {
     "POST /logout", "POST /keys/{key_id}/rotate", "POST /jobs/{job_id}/cancel",
     "POST /jobs/{job_id}/pause", "POST /jobs/{job_id}/resume", "POST /jobs/{job_id}/retry",
     "POST /jobs/{job_id}/checkpoint", "PUT /signed/{token}",
+    "POST /benches/{bench_id}/renew", "POST /benches/{bench_id}/next",
+    "PUT /benches/{bench_id}/measurements/{measurement_id}",
     "POST /schedules/{schedule_id}/run-now", "POST /schedules/{schedule_id}/retry",
     "POST /webhooks/{webhook_id}/rotate", "POST /webhooks/{webhook_id}/test",
     "POST /webhooks/{webhook_id}/replay", "POST /channels/{channel_id}/test",

@@ -12,7 +12,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -22,6 +21,7 @@ from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 
 import trainshed
+from trainshed.bootstrap.seats import Seats
 from trainshed.domain.board import Board, Estimate, Finding, Report
 from trainshed.domain.errors import Overloaded, Unavailable
 from trainshed.runner.config import prefixes
@@ -52,9 +52,9 @@ class Inspector:
         at_once: int = AT_ONCE,
     ) -> None:  # fmt: skip
         self._data, self._python, self._timeout_s = data, python, timeout_s
-        self._seats = threading.BoundedSemaphore(at_once)
+        self._seats = Seats(at_once)
 
-    def check(self, model: bytes, board: Board, quantize: bool) -> Report:
+    def check(self, model: bytes, board: Board, quantize: bool, who: str = "") -> Report:
         """Return what the child says; a child that dies or hangs means an invalid model.
 
         Raises:
@@ -62,12 +62,10 @@ class Inspector:
             Unavailable: the child could not begin.
         """
         header = json.dumps({"board": asdict(board), "quantize": quantize})
-        if not self._seats.acquire(timeout=WAIT_S):
-            raise Overloaded("Too many models are being checked; try again.", retry_after_s=5)
-        try:
+        with self._seats.one(who, WAIT_S) as seated:
+            if not seated:
+                raise Overloaded("Too many models are being checked; try again.", retry_after_s=5)
             return self._run(header.encode() + b"\n" + model)
-        finally:
-            self._seats.release()
 
     @cached_property
     def _host(self) -> Host:

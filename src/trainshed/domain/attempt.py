@@ -181,7 +181,9 @@ def ended(attempt: Attempt, intent: Intent, ending: Ending, now: datetime) -> At
 
 
 def job_after(job: Job, attempt: Attempt, now: datetime) -> Job:
-    """Return the Job after ``attempt`` ended: concluded, paused, or queued again by its policy."""
+    """Return the Job after ``attempt`` ended: concluded, paused, or queued again by its policy;
+    then its message says why the Attempt ended.
+    """
     state, reason = attempt.state, attempt.reason or Reason.LOST
     if state is AttemptState.SUCCEEDED:
         return conclude(job, JobState.SUCCEEDED, reason, attempt.message, now)
@@ -194,6 +196,7 @@ def job_after(job: Job, attempt: Attempt, now: datetime) -> Job:
         return conclude(job, JobState.FAILED, step.reason, attempt.message, now)
     again = replace(
         job,
+        message=attempt.message,
         not_before=step.not_before,
         retries_used=job.retries_used + step.consumes,
         infrastructure_used=job.infrastructure_used + (not step.consumes),

@@ -76,5 +76,5 @@ def decide(
         )
     if reason in PERMANENT or retries_used >= policy.max_retries:
         return GiveUp(reason)
-    wait_s = min(policy.backoff_s * 2.0 ** min(retries_used, 40), policy.max_backoff_s)
+    wait_s = min(policy.backoff_s * 2.0 ** min(retries_used, 1000), policy.max_backoff_s)
     return Again(now + timedelta(seconds=wait_s), consumes=True)

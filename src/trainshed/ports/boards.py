@@ -33,12 +33,12 @@ class Boards(Protocol):
 class ModelCheck(Protocol):
     """Answers before anything is built; costs no run."""
 
-    def check(self, model: bytes, board: Board, quantize: bool) -> Report:
+    def check(self, model: bytes, board: Board, quantize: bool, who: str = "") -> Report:
         """Return what is wrong with the model, what is notable, and what it needs.
 
         The bytes are a stranger's: whatever they hold, the answer is a Report. With ``quantize``
         it also says whether the model can be quantised here, and checks the result's sizes as far
-        as they are known.
+        as they are known. ``who``: whose turn it is where many wait.
 
         Raises:
             Unavailable: the check itself could not run; nothing is known of the model.

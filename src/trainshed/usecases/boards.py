@@ -136,7 +136,7 @@ def check(deps: Deps, principal: Principal, name: str, model: bytes, quantize: b
         )
     if deps.model_check is None:
         raise Unavailable("This server cannot check models.")
-    return deps.model_check.check(model, board, quantize)
+    return deps.model_check.check(model, board, quantize, principal.account_id)
 
 
 def check_upload(

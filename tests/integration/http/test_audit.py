@@ -16,6 +16,7 @@ import pytest
 from tests.integration.http.test_guard_walk import MIDDLEMAN_BODIES, NATIVE_BODIES
 from tests.support.deps import NO_LIMITS, PASSWORD, Person, World, world
 
+from trainshed.bootstrap.boards import LocalBoards
 from trainshed.dialects import middleman, native
 from trainshed.dialects.middleman import routes_hooks
 from trainshed.dialects.middleman.translate import public_id
@@ -29,6 +30,7 @@ DOORS = [native.door(), middleman.door(), orchestrator_door(60.0)]
 LOOKS = "it changes nothing"
 FILES = "files are no act on people, keys, credits or running work; an upload has its own row"
 EVENTS = "the owner's work on a job of their own: each step is an event of the job"
+BENCH = "what a bench that is attached does all day"
 SENT = "a test message; its delivery is listed"
 
 #: (door, route) -> why it writes no line.
@@ -37,6 +39,10 @@ NOT = {
     ("native", "POST /schedules/preview"): LOOKS,
     ("native", "POST /downloads"): LOOKS,
     ("native", "POST /boards/{name}/check"): LOOKS,
+    ("native", "POST /benches/{bench_id}/renew"): BENCH,
+    ("native", "POST /benches/{bench_id}/next"): BENCH,
+    ("native", "PUT /benches/{bench_id}/measurements/{measurement_id}"): BENCH,
+    ("native", "POST /benches/{bench_id}/measurements/{measurement_id}/failed"): BENCH,
     ("native", "POST /uploads"): FILES,
     ("native", "DELETE /uploads/{upload_id}"): FILES,
     ("native", "POST /jobs"): EVENTS,
@@ -89,7 +95,7 @@ def w() -> Iterator[World]:
     settings = HttpSettings(rate_limits=NO_LIMITS, version="0.0.test")
     with (
         tempfile.TemporaryDirectory() as folder,
-        world(Path(folder), policy, settings, doors=DOORS) as one,
+        world(Path(folder), policy, settings, doors=DOORS, deps={"boards": LocalBoards()}) as one,
     ):
         yield one
         assert one.deps.store.verify() == []
@@ -167,6 +173,11 @@ def dead(one: Any, w: World) -> Any:
     return replace(one, state=DeliveryState.DEAD, done_at=w.clock.utc_now())
 
 
+def bench(w: World, who: Person) -> str:
+    body = NATIVE_BODIES["POST /benches"]
+    return str(w.client.post("/v1/benches", json=body, headers=who.headers).json()["id"])
+
+
 def filled(w: World, who: Person, door: Door, route: Route) -> str:
     """The path with the ids of fresh objects of ``who``."""
     path = door.prefix + route.path
@@ -183,6 +194,7 @@ def filled(w: World, who: Person, door: Door, route: Route) -> str:
         "registry": lambda: "ghcr.io",
         "schedule_id": lambda: schedule(w, who),
         "channel_id": lambda: w.channel(who),
+        "bench_id": lambda: bench(w, who),
     }
     for name, make in makers.items():
         if "{" + name + "}" in path:

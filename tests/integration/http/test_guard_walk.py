@@ -180,6 +180,8 @@ def walking() -> Iterator[Walk]:
                 "token": "nothing",
                 "registry": "ghcr.io",
                 "name": "nrf5340dk",
+                "bench_id": w.deps.ids.new("bench"),
+                "measurement_id": attempt.id,
             },
             {
                 "job_id": theirs.json()["id"],

@@ -116,6 +116,8 @@ def test_a_small_model(tmp_path: Path) -> None:
     assert report["timing"]["status"] == "calibrated"
     assert report["timing"]["is_evidence"]
     assert report["comparison"]["tolerance"] == 0
+    assert report["comparison"]["n_outputs"] > 1
+    assert report["comparison"]["warnings"] == []
     for name in sorted(FILES):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
     with zipfile.ZipFile(tmp_path / "a" / "sources.zip") as archive:

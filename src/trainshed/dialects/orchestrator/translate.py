@@ -131,10 +131,14 @@ def _times(run: Job | None) -> tuple[datetime | None, ...]:
 
 
 def _error(view: ScheduleView) -> str | None:
-    """Return why it failed: always a string then, which clients measure."""
+    """Return why it failed: always a string then, which clients measure. While it is retrying: why
+    the last attempt failed.
+    """
+    job = view.job
+    if view.phase is Phase.RETRYING and job is not None:
+        return job.message or "The last attempt failed; the job is tried again."
     if view.phase is not Phase.FAILED:
         return None
-    job = view.job
     if view.schedule.last_error is not None or job is None:
         return view.schedule.last_error or "The job could not be made."
     if job.message:

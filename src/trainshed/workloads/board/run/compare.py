@@ -40,13 +40,19 @@ class _ShowsLayers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A comparison that agreed. ``tolerance``: 0 where all outputs are equal byte by byte."""
+    """A comparison that agreed. ``tolerance``: 0 where all outputs are equal byte by byte.
+
+    ``n_outputs``: how many of the inputs gave outputs of their own; ``warnings``: why the agreement
+    says less than it seems.
+    """
 
     reference: str
     n_inputs: int
     tolerance: float
     input_sha256: str
     output_sha256: str
+    n_outputs: int
+    warnings: tuple[str, ...] = ()
 
 
 def random_inputs(graph: Graph, n_sets: int, seed: int) -> tuple[tuple[bytes, ...], ...]:
@@ -85,7 +91,28 @@ def compare(
         FLOAT_TOLERANCE if DType.FLOAT32 in types else 0.0,
         hashlib.sha256(b"".join(part for one in inputs for part in one)).hexdigest(),
         hashlib.sha256(everything).hexdigest(),
+        len(set(execution.outputs)),
+        _doubts(types, execution.outputs),
     )
+
+
+def _doubts(types: Sequence[DType], outputs: Sequence[Sequence[bytes]]) -> tuple[str, ...]:
+    """Say where equal outputs prove little: they do not depend on the input, or are no numbers."""
+    out = []
+    if len({tuple(one) for one in outputs}) == 1 < len(outputs):
+        out.append(
+            "All random inputs gave the same output, so that it agrees says little: the model may "
+            "saturate on such inputs, or ignore them."
+        )
+    floats = (
+        np.frombuffer(part, np.float32)
+        for one in outputs
+        for dtype, part in zip(types, one, strict=True)
+        if dtype is DType.FLOAT32
+    )
+    if not all(np.isfinite(part).all() for part in floats):
+        out.append("Some outputs are not finite numbers, here and in the reference.")
+    return tuple(out)
 
 
 def _where(
