@@ -57,6 +57,7 @@ def at_work(w: World, folder: Path) -> Iterator[tuple[Scripted, Agent]]:
         work = threading.Thread(target=agent.serve, args=(over.is_set,))
         work.start()
         try:
+            eventually(lambda: benches.listing(w.deps), 30, "attached")
             yield target, agent
             assert work.is_alive(), "the bench's program has ended"
         finally:
