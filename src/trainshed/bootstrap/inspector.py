@@ -127,7 +127,11 @@ def report_of(answer: Mapping[str, Any]) -> Report:
         ValueError, TypeError, KeyError, AttributeError: it is no report.
     """
     needs = answer["estimate"]
-    estimate = None if needs is None else Estimate(**{k: int(v) for k, v in needs.items()})
+    estimate = None
+    if needs is not None:
+        sizes = {k: int(v) for k, v in needs.items() if k != "macs"}
+        macs = needs["macs"]
+        estimate = Estimate(**sizes, macs=None if macs is None else int(macs))
     return Report(_findings(answer["errors"]), _findings(answer["warnings"]), estimate)
 
 

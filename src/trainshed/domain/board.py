@@ -147,11 +147,15 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What is known of a model before anything is built."""
+    """What is known of a model before anything is built.
+
+    ``macs``: multiply-accumulates of one inference; None where the model was not compiled, because
+    it is too large or is quantised first.
+    """
 
     arena_bytes: int
     flash_bytes: int
-    macs: int
+    macs: int | None
     n_operators: int
 
 

@@ -118,8 +118,9 @@ class Principal:
 
     def need_operator(self, right: Right = Right.ADMIN) -> None:
         """Raise NotAllowed unless the caller operates the installation, with that right."""
-        if not self.operator or self.right < right:
+        if not self.operator:
             raise NotAllowed("This needs the operator of the installation.")
+        self.need(right)
 
 
 def right_of(role: str, scopes: tuple[str, ...]) -> Right:

@@ -273,6 +273,17 @@ def test_only_the_owner_may_rotate_a_key(w: World) -> None:
     assert w.client.delete(f"/v1/keys/{key['id']}", headers=w.admin.headers).status_code == 204
 
 
+def test_an_operator_is_told_that_the_key_is_too_weak(w: World) -> None:
+    weak = {"X-API-Key": make_key(w, w.admin, scopes=["read", "write"])["secret"]}
+    told = w.client.get("/v1/accounts", headers=weak)
+    assert (told.status_code, told.json()["detail"]) == (
+        403,
+        "This needs admin rights in the account.",
+    )
+    other = w.client.get("/v1/accounts", headers=w.person("one").headers)
+    assert "needs the operator" in other.json()["detail"]
+
+
 def test_grants_are_visible_and_bounded(w: World) -> None:
     one = w.person("one")
     path = f"/v1/accounts/{one.principal.account_id}/grants"

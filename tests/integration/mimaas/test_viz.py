@@ -67,6 +67,38 @@ def test_power_has_23_traces_and_says_that_it_is_no_measurement(tmp_path: Path) 
         assert said in title(figure)
 
 
+SUMMARY = "segment_id,avg_current_uA,voltage_mV,source\n" + "".join(
+    f"{n},{7024.5 + 10 * n},1800,estimated\n" for n in range(10)
+)
+
+
+def test_power_takes_the_voltage_of_its_own_summary(tmp_path: Path) -> None:
+    """Without it a board of 1.8 V would be drawn with nearly twice its energy."""
+    path = tmp_path / "ppk2_samples.csv"
+    path.write_text(SAMPLES)
+    (tmp_path / "ppk2_summary.csv").write_text(SUMMARY)
+    power_mw = pd.read_csv(path).current_uA.mean() * 1.8 / 1000
+    assert f"{power_mw:.2f} mW at 1.8 V ·" in title(plot_power_analysis(path))
+    assert "at 3 V ·" in title(plot_power_analysis(path, voltage_v=3.0))
+
+
+@pytest.mark.parametrize(
+    "summary",
+    [
+        SUMMARY.replace("7024.5", "9024.5").replace("7034.5", "9034.5"),
+        "\n".join(SUMMARY.splitlines()[:5]),
+        SUMMARY.replace("voltage_mV", "other"),
+        "",
+        "\x00",
+    ],
+)
+def test_power_believes_no_summary_of_another_run(tmp_path: Path, summary: str) -> None:
+    path = tmp_path / "ppk2_samples.csv"
+    path.write_text(SAMPLES)
+    (tmp_path / "ppk2_summary.csv").write_text(summary)
+    assert "at 3.3 V (supposed) ·" in title(plot_power_analysis(path))
+
+
 def test_power_draws_the_samples_it_was_given() -> None:
     figure = plot_power_analysis(io.StringIO(SAMPLES))
     by_name = {trace.name: trace for trace in figure.data if trace.type == "scatter"}

@@ -127,6 +127,25 @@ def test_a_refused_size_still_has_its_estimate() -> None:
     report = check(read(small_cnn()), sized(ram=BOARD.reserved_ram_bytes))
     assert report.estimate is not None
     assert report.estimate.arena_bytes > 0
+    assert report.estimate.macs is None  # unknown, which is not none at all
+
+
+@pytest.mark.parametrize(
+    ("side", "said"),
+    [(16, "about 23 million instructions."), (128, "about 1,463 million instructions, which may")],
+)
+def test_float32_without_a_floating_point_unit_says_what_it_costs(side: int, said: str) -> None:
+    shape = (1, side, side, 8)
+    graph = read(
+        one("CONV_2D", [shape, np.ones((8, 3, 3, 8), np.float32)], shape, 1, "float32",
+            padding="SAME", stride_w=1, stride_h=1)
+    )  # fmt: skip
+    board = sized(ram=1 << 23)
+    (warned,) = check(graph, replace(board, core=replace(board.core, fpu=False))).warnings
+    assert warned.code == "float_model"
+    assert said in warned.message
+    (warned,) = check(graph, board).warnings
+    assert "floating-point unit" not in warned.message
 
 
 @pytest.mark.parametrize(

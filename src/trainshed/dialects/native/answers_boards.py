@@ -76,11 +76,14 @@ class Finding(BaseModel):
 
 
 class Estimate(BaseModel):
-    """What a model needs, as far as it is known before anything is built."""
+    """What a model needs, as far as it is known before anything is built.
+
+    ``macs``: null for a model that is too large, or is quantised first.
+    """
 
     arena_bytes: int
     flash_bytes: int
-    macs: int
+    macs: int | None
     n_operators: int
 
 

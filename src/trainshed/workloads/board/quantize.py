@@ -199,22 +199,23 @@ def _column(graph: Graph, position: int, arrays: Mapping[str, Array]) -> list[Ar
     names = [tensor.name, f"input_{position}"]
     if len(graph.inputs) == len(arrays) == 1:
         names += list(arrays)
-    array = next((arrays[name] for name in names if name in arrays), None)
-    if array is None:
+    name = next((name for name in names if name in arrays), None)
+    if name is None:
         raise QuantizeFailed(
             f"The calibration set has no array {tensor.name!r}; it has {sorted(arrays)[:20]}."
         )
+    array = arrays[name]
     shape = tensor.shape[1:] if tensor.shape[:1] == (1,) else tensor.shape
     if array.dtype.kind not in "fiu" or array.shape[1:] not in (shape, tensor.shape):
         raise QuantizeFailed(
-            f"The calibration array {tensor.name!r} is {array.dtype} {list(array.shape)}; it must "
+            f"The calibration array {name!r} is {array.dtype} {list(array.shape)}; it must "
             f"be numbers of shape [samples, {', '.join(map(str, shape))}]."
         )
     with np.errstate(over="ignore"):  # what is too large becomes infinite
         array = array.astype(np.float32)
     if not 1 <= len(array) <= MAX_SAMPLES or not np.isfinite(array).all():
         raise QuantizeFailed(
-            f"The calibration array {tensor.name!r} must hold 1 to {MAX_SAMPLES} samples of "
+            f"The calibration array {name!r} must hold 1 to {MAX_SAMPLES} samples of "
             "finite numbers."
         )
     return [one.reshape(tensor.shape) for one in array]

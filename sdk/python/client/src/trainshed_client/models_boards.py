@@ -73,7 +73,7 @@ class ModelEstimate(Model):
 
     arena_bytes: int = 0
     flash_bytes: int = 0
-    macs: int = 0
+    macs: int | None = None
     n_operators: int = 0
 
 

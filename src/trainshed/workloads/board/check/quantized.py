@@ -59,7 +59,7 @@ def check_quantized(graph: Graph, board: Board) -> Report:
     arena = _least_arena(graph)
     flash = sum(_as_int8(t) for t in graph.tensors if t.data is not None) + BASE_CODE_BYTES
     found = [f for f in (check_ram(arena, board), check_flash(flash, board)) if f is not None]
-    return Report(tuple(found), (SYNTHESISED,), Estimate(arena, flash, 0, len(graph.operators)))
+    return Report(tuple(found), (SYNTHESISED,), Estimate(arena, flash, None, len(graph.operators)))
 
 
 def _as_int8(tensor: Tensor) -> int:

@@ -26,6 +26,10 @@ MAX_TENSORS = 2000
 FAR_TOO_LARGE = 4
 #: An emulator takes seconds for as many, and can time no more exactly (``target/qemu.py``).
 MAX_MACS = 500_000_000
+#: Of a multiply-accumulate in float32 without a floating-point unit, as counted on a Cortex-M0+.
+SOFT_FLOAT_INSTRUCTIONS = 155
+#: The emulated timers end somewhat above this.
+MANY_INSTRUCTIONS = 1_000_000_000
 MAX_FINDINGS = 20
 _WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
 _CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
@@ -49,18 +53,18 @@ def check(graph: Graph, board: Board) -> Report:
     too_large = check_ram(arena, board)
     if too_large is not None:
         flash = sum(len(t.data or b"") for t in graph.tensors)
-        return Report((too_large,), (), Estimate(arena, flash, 0, len(graph.operators)))
+        return Report((too_large,), (), Estimate(arena, flash, None, len(graph.operators)))
     least = _least_weights(graph)
     if least > FAR_TOO_LARGE * board.memory.flash_bytes:
         found = tuple(f for f in (check_flash(least, board),) if f)
-        return Report(found, (), Estimate(arena, least, 0, len(graph.operators)))
+        return Report(found, (), Estimate(arena, least, None, len(graph.operators)))
     try:
         program = compile_graph(graph, board.core)
     except Unsupported as no:
         return Report((refused(graph, no.operator, str(no)),), (), None)
     needs = Estimate(arena, flash_bytes(program), macs(program), len(graph.operators))
     found = tuple(f for f in (check_flash(needs.flash_bytes, board), _work(program)) if f)
-    return Report(found, tuple(_notable(graph)), needs)
+    return Report(found, tuple(_notable(graph, board, macs(program))), needs)
 
 
 def first(findings: Iterator[Finding]) -> tuple[Finding, ...]:
@@ -242,7 +246,7 @@ def _fits(graph: Graph, op: Operator) -> str | None:
     return None
 
 
-def _notable(graph: Graph) -> Iterator[Finding]:
+def _notable(graph: Graph, board: Board, n_macs: int) -> Iterator[Finding]:
     types = {graph.tensors[t].dtype for t in (*graph.inputs, *graph.outputs)}
     if DType.FLOAT32 in types and any(t.dtype == DType.INT8 for t in graph.tensors):
         yield Finding(
@@ -254,5 +258,17 @@ def _notable(graph: Graph) -> Iterator[Finding]:
         yield Finding(
             "float_model",
             "This is a float32 model. Quantised to int8 it needs about a quarter of the memory and "
-            "is several times faster; see quantize.",
+            "is several times faster; see quantize." + _soft_float(board, n_macs),
         )
+
+
+def _soft_float(board: Board, n_macs: int) -> str:
+    """Return what float32 costs where each operation is a call of the compiler's library."""
+    if board.core.fpu:
+        return ""
+    instructions = n_macs * SOFT_FLOAT_INSTRUCTIONS
+    text = f" {board.name} has no floating-point unit, so an inference takes about"
+    text += f" {instructions / 1e6:,.0f} million instructions"
+    if instructions < MANY_INSTRUCTIONS:
+        return text + "."
+    return text + ", which may be more than can be emulated; the run then fails and is taken."

@@ -156,8 +156,9 @@ def _tell(found: ModelCheck) -> None:
             click.echo(f"{kind}: {plain(one.message)}")
     if found.estimate is not None:
         e = found.estimate
+        work = "" if e.macs is None else f" {e.macs:,} multiply-accumulates,"
         click.echo(
-            f"{e.n_operators} operators, {e.macs:,} multiply-accumulates, about"
+            f"{e.n_operators} operators,{work} about"
             f" {render.size(e.arena_bytes)} of RAM and {render.size(e.flash_bytes)} of flash"
         )
     click.echo("valid" if found.valid else "not valid")

@@ -236,7 +236,7 @@ def create_account(name: str, as_json: bool, **given: Any) -> None:
 @click.option("--disable/--enable", "disabled", default=None)
 @json_option
 def update_account(account: str, as_json: bool, **given: Any) -> None:
-    """Change an account."""
+    """Change an account; ACCOUNT is an id or its start."""
     with open_client() as client:
         made = client.accounts.update(_account_id(client, account), **given)
     echo_json(made) if as_json else click.echo(f"{plain(made.id)} {plain(made.name)}")
@@ -251,7 +251,10 @@ def update_account(account: str, as_json: bool, **given: Any) -> None:
 @click.option("--memo", help="Why; stands in the ledger.")
 @json_option
 def grant(account: str, amount: int, unit: str, memo: str | None, as_json: bool) -> None:
-    """Add credits to an account."""
+    """Add credits, or runs on boards, to an account.
+
+    ACCOUNT is an id or its start, as `trainshed accounts list` shows it.
+    """
     from trainshed_client.cli import render
 
     with open_client() as client:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -13,6 +14,8 @@ from mimaas.viz.style import COLOURS, FAINT, INK, File, dress, source_text
 _NEEDED = ("segment_id", "time_ms", "current_uA")
 _BINS = 50
 _RUNS = COLOURS[5]
+_SUMMARY = "ppk2_summary.csv"
+_SUPPOSED_V = 3.3
 #: More points than this are not seen, but make a page slow.
 _MOST_POINTS = 4000
 
@@ -38,7 +41,7 @@ class _Trace:
         return self.samples[self.samples["segment_id"] == segment]
 
 
-def plot_power_analysis(power_samples_csv: File, voltage_v: float = 3.3) -> go.Figure:
+def plot_power_analysis(power_samples_csv: File, voltage_v: float | None = None) -> go.Figure:
     """Return a dashboard of ``ppk2_samples.csv``: a menu shows one inference or all.
 
     The first row draws the current over time with its mean and a band of one standard deviation,
@@ -47,7 +50,8 @@ def plot_power_analysis(power_samples_csv: File, voltage_v: float = 3.3) -> go.F
 
     Args:
         power_samples_csv: With the columns ``segment_id``, ``time_ms`` and ``current_uA``.
-        voltage_v: The board's voltage, from which power and energy follow.
+        voltage_v: The board's voltage, from which power and energy follow. If absent, what the
+            ``ppk2_summary.csv`` of the same run says that lies beside the samples, else 3.3.
 
     Raises:
         ValueError: a column is missing, or there are no samples.
@@ -74,7 +78,8 @@ def plot_power_analysis(power_samples_csv: File, voltage_v: float = 3.3) -> go.F
     for segment in trace.segments:
         figure.add_trace(_box(trace, segment), row=2, col=2)
     _mark_mean(figure, trace)
-    _dress(figure, trace, voltage_v)
+    known = _voltage(power_samples_csv, trace) if voltage_v is None else voltage_v
+    _dress(figure, trace, known)
     return figure
 
 
@@ -90,6 +95,21 @@ def _read(file: File) -> _Trace:
     sources = list(samples["source"].dropna().unique()) if "source" in samples else []
     segments = tuple(int(n) for n in samples["segment_id"].unique())
     return _Trace(samples, over_time, segments, [str(word) for word in sources])
+
+
+def _voltage(file: File, trace: _Trace) -> float | None:
+    """Return the voltage in the summary beside the samples, if both are of the same run."""
+    if hasattr(file, "read"):
+        return None
+    try:
+        summary = pd.read_csv(Path(file).with_name(_SUMMARY))
+        current_ua = float(summary["avg_current_uA"].mean())
+        same = tuple(summary["segment_id"]) == trace.segments
+        if same and abs(current_ua - trace.mean) <= 0.01 * abs(trace.mean):
+            return float(summary["voltage_mV"].iloc[0]) / 1000
+    except (OSError, KeyError, ValueError, TypeError):
+        pass
+    return None
 
 
 def _thin(frame: pd.DataFrame, key: str) -> pd.DataFrame:
@@ -189,11 +209,13 @@ def _mark_mean(figure: go.Figure, trace: _Trace) -> None:
         figure.add_hline(y=side, line={"dash": "dot", "color": FAINT, "width": 1.2}, row=2, col=1)
 
 
-def _dress(figure: go.Figure, trace: _Trace, voltage_v: float) -> None:
+def _dress(figure: go.Figure, trace: _Trace, known_v: float | None) -> None:
+    voltage_v = _SUPPOSED_V if known_v is None else known_v
+    supposed = " (supposed)" if known_v is None else ""
     power_uw = trace.mean * voltage_v
     time_ms = float(trace.samples["time_ms"].max())
     subtitle = (
-        f"Average power {power_uw / 1000:,.2f} mW at {voltage_v:g} V · "
+        f"Average power {power_uw / 1000:,.2f} mW at {voltage_v:g} V{supposed} · "
         f"inference time {time_ms:,.2f} ms · "
         f"energy per inference {power_uw * time_ms / 1000:,.2f} µJ · "
         f"{len(trace.segments)} inferences"
