@@ -100,7 +100,8 @@ class Ppk2:
                 raise TargetFailed("No PPK2 found. Plug one in, or name its port with --ppk2.")
             if len(found) > 1:
                 raise TargetFailed(
-                    f"{len(found)} PPK2 found ({', '.join(found)}). Name the port of one with --ppk2."
+                    f"{len(found)} PPK2 found ({', '.join(found)}). "
+                    "Name the port of one with --ppk2."
                 )
             self._port = found[0]
         try:
