@@ -170,6 +170,22 @@ def test_sigterm_under_load_ends_soon_and_keeps_what_was_accepted(tmp_path: Path
         assert doctor(server) == []
 
 
+def test_an_end_while_a_job_runs_is_told_as_no_error(tmp_path: Path) -> None:
+    """What waits for orders is answered, not cut off."""
+    with running(tmp_path / "data") as server:
+        api = Api(server)
+        job = api.python("import time; print('on', flush=True); time.sleep(60)")
+        api.wait(job, "RUNNING")
+        assert server.stop() == 0
+        assert "graceful shutdown exceeded" not in server.log()
+        assert '"level": "error"' not in server.log()
+        server.start()
+        api = Api(server)
+        assert api.http.get(f"/v1/jobs/{job}").json()["n_attempts"] == 1
+        api.ok(api.http.post(f"/v1/jobs/{job}/cancel"))
+        api.wait(job)
+
+
 def test_refuses_to_listen_beyond_loopback(tmp_path: Path) -> None:
     both = ("--listen", "127.0.0.1:0", "--listen", "[::]:0")
     for listen in (("--listen", "0.0.0.0:0"), both):

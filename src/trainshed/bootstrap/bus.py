@@ -14,6 +14,18 @@ class LoopBus:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: dict[str, set[asyncio.Future[bool]]] = {}
         self._scheduled: set[str] = set()
+        self._closing = False
+
+    @property
+    def closing(self) -> bool:
+        """Whether ``close`` was called."""
+        return self._closing
+
+    def close(self) -> None:
+        """Wake whoever waits, on the loop: requests that only wait need not be cut off."""
+        self._closing = True
+        for topic in tuple(self._waiting):
+            self._wake(topic)
 
     def bind(self, loop: asyncio.AbstractEventLoop) -> None:
         """Name the loop that all waiters are on; the first ``wait`` would do it too."""

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import cast
 
 import structlog
 import uvicorn
@@ -21,6 +22,7 @@ from fastapi import FastAPI
 from starlette.applications import Starlette
 
 from trainshed.bootstrap import apps, logs
+from trainshed.bootstrap.bus import LoopBus
 from trainshed.bootstrap.credentials import first_start
 from trainshed.bootstrap.doctor import container_engine
 from trainshed.bootstrap.loops import Loops
@@ -35,6 +37,8 @@ log = structlog.get_logger("trainshed.server")
 BACKLOG = 1024
 #: Open streams and long polls are cut after this, so that SIGTERM ends the server within 10 s.
 GRACE_S = 4
+#: After this the servers have seen that they shall end.
+SEEN_S = 0.3
 #: Between its making and its listening a socket may be as old as this.
 NEW_S = 60.0
 
@@ -154,7 +158,8 @@ def _answers(path: Path) -> bool:
 async def _serve(
     engine: Engine, settings: Settings, sockets: list[socket.socket], url: str
 ) -> None:
-    engine.deps.bus.bind(asyncio.get_running_loop())  # type: ignore[attr-defined]
+    bus = cast(LoopBus, engine.deps.bus)
+    bus.bind(asyncio.get_running_loop())
     await asyncio.to_thread(first_start, engine.deps, settings.data, url)
     await asyncio.to_thread(operator_channels, engine.deps, settings)
     door = RunnersDoor(settings.data / "run", engine.deps.ids.token(8))
@@ -174,7 +179,7 @@ async def _serve(
     servers = (public, runners)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _stop, servers)
+        loop.add_signal_handler(number, _stop, servers, bus)
     tasks = [
         asyncio.create_task(public.serve(sockets=sockets)),
         asyncio.create_task(_after(public, runners, door.socket)),
@@ -221,9 +226,11 @@ async def _after(first: uvicorn.Server, server: uvicorn.Server, door: socket.soc
     await server.serve(sockets=[door])
 
 
-def _stop(servers: tuple[uvicorn.Server, ...]) -> None:
+def _stop(servers: tuple[uvicorn.Server, ...], bus: LoopBus) -> None:
     for server in servers:
         server.should_exit = True
+    # By then no connection is used again: who is answered does not ask at once once more.
+    asyncio.get_running_loop().call_later(SEEN_S, bus.close)
 
 
 async def _ready(servers: tuple[uvicorn.Server, ...], url: str) -> None:

@@ -10,6 +10,10 @@ class Bus(Protocol):
     ``orders:<attempt>``.
     """
 
+    @property
+    def closing(self) -> bool:
+        """Whether the server is ending: a request that only waits is answered now."""
+
     def notify(self, topic: str) -> None:
         """Wake whoever waits for ``topic``. Thread-safe, never blocks, may be spurious."""
 

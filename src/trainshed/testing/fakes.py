@@ -62,6 +62,8 @@ class CountingIds:
 class SilentBus:
     """Nobody waits."""
 
+    closing = False
+
     def notify(self, topic: str) -> None:
         """Forget it."""
 

@@ -215,11 +215,17 @@ def test_a_port_that_is_not_there(tmp_path: Path) -> None:
         Ppk2(str(tmp_path / "ttyACM9")).power(3000)
 
 
-def test_no_meter_is_plugged_in(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("ports", "said"),
+    [([], r"No PPK2 found\. Plug one in"), (["a", "b"], r"2 PPK2 found \(a, b\)\. Name the port")],
+)
+def test_not_one_meter_is_plugged_in(
+    monkeypatch: pytest.MonkeyPatch, ports: list[str], said: str
+) -> None:
     from ppk2_api.ppk2_api import PPK2_API
 
-    monkeypatch.setattr(PPK2_API, "list_devices", staticmethod(list))
-    with pytest.raises(TargetFailed, match="No PPK2 found"):
+    monkeypatch.setattr(PPK2_API, "list_devices", staticmethod(lambda: ports))
+    with pytest.raises(TargetFailed, match=said):
         Ppk2().power(3000)
 
 

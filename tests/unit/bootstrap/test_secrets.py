@@ -106,6 +106,19 @@ def test_the_bus_wakes_waiters_from_any_thread() -> None:
     asyncio.run(main())
 
 
+def test_a_closing_bus_wakes_everyone() -> None:
+    async def main() -> None:
+        bus = LoopBus()
+        waits = [asyncio.ensure_future(bus.wait(t, 60)) for t in "aab"]
+        await asyncio.sleep(0)
+        assert not bus.closing
+        bus.close()
+        assert await asyncio.wait_for(asyncio.gather(*waits), 5) == [True] * 3
+        assert bus.closing
+
+    asyncio.run(main())
+
+
 def test_notify_after_the_loop_closed() -> None:
     bus = LoopBus()
 

@@ -63,7 +63,7 @@ async def next_measurement(
     while not await request.is_disconnected():
         found = await run_in_threadpool(benches.take, deps, id_)
         left = until - deps.clock.monotonic()
-        if found is not None or left <= 0:
+        if found is not None or left <= 0 or deps.bus.closing:
             return shapes.Measurement(id=found.attempt_id if found else None, board=bench.board)
         await deps.bus.wait(benches.topic(bench.board), min(left, RECHECK_S))
     return shapes.Measurement(id=None, board=bench.board)

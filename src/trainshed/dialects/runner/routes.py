@@ -213,7 +213,7 @@ async def _orders(engine: Engine, attempt_id: str, request: Request) -> Response
         if order == "checkpoint":
             await _commit(engine, attempts.delivered(attempt_id))
             engine.deps.bus.notify("events")
-        if order is not None or left <= 0:
+        if order is not None or left <= 0 or engine.deps.bus.closing:
             return _reply(order)
         await engine.deps.bus.wait(f"orders:{attempt_id}", min(left, RECHECK_S))
 
@@ -329,6 +329,8 @@ async def _measured(engine: Engine, attempt_id: str, request: Request) -> Respon
     while True:
         found = await _aside(request, benches.outcome, deps, attempt_id)
         left = until - deps.clock.monotonic()
+        if found is None and deps.bus.closing:
+            return Response(status_code=204)
         if found is None and left <= 0:
             found = await _aside(request, benches.given_up, engine, attempt_id)
             if found is None:

@@ -271,4 +271,6 @@ def _soft_float(board: Board, n_macs: int) -> str:
     text += f" {instructions / 1e6:,.0f} million instructions"
     if instructions < MANY_INSTRUCTIONS:
         return text + "."
-    return text + ", which may be more than can be emulated; the run then fails and is taken."
+    return (
+        text + ", which may be more than can be emulated: the request then fails and takes its run."
+    )

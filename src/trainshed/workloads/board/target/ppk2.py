@@ -96,10 +96,12 @@ class Ppk2:
         logging.getLogger().addFilter(_quiet)
         if not self._port:
             found = PPK2_API.list_devices()
-            if len(found) != 1:
+            if not found:
+                raise TargetFailed("No PPK2 found. Plug one in, or name its port with --ppk2.")
+            if len(found) > 1:
                 raise TargetFailed(
-                    f"{len(found) or 'No'} PPK2 found ({', '.join(found) or 'none'}). "
-                    "Plug one in, or name its port with --ppk2."
+                    f"{len(found)} PPK2 found ({', '.join(found)}). "
+                    "Name the port of one with --ppk2."
                 )
             self._port = found[0]
         try:
