@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from tests.support.server import Api, Server, doctor, running
 
+from trainshed.bootstrap.secrets import FileSecrets
 from trainshed.wire import v1
 
 FULL = os.environ.get("TRAINSHED_SOAK") == "1"
@@ -77,13 +78,18 @@ def health(link: http.client.HTTPConnection) -> None:
     assert (answer.status, json.loads(answer.read())["status"]) == (200, "ok")
 
 
-def heartbeat(link: http.client.HTTPConnection) -> None:
-    """Go a heartbeat's way (socket, thread, read) with a token that is nobody's."""
-    path = f"{v1.PREFIX}/att_{'0' * 32}/heartbeat"
-    link.request("POST", path, b"{}", {"Authorization": "Bearer tsr_nobody"})
-    answer = link.getresponse()
-    answer.read()
-    assert answer.status == 401
+def beating(server: Server, attempt_id: str) -> Callable[[http.client.HTTPConnection], None]:
+    """Return what sends a heartbeat as the Attempt's own runner does, beside it."""
+    signed = FileSecrets(server.data / "secrets").sign(b"runner-token:" + attempt_id.encode())
+    token = f"tsr_{attempt_id[4:]}_{signed}"
+
+    def heartbeat(link: http.client.HTTPConnection) -> None:
+        path = f"{v1.PREFIX}/{attempt_id}/heartbeat"
+        link.request("POST", path, b"{}", {"Authorization": f"Bearer {token}"})
+        answer = link.getresponse()
+        assert (answer.status, json.loads(answer.read())) == (200, {"order": None})
+
+    return heartbeat
 
 
 def flood(server: Server, seconds: float, clients: int) -> dict[str, Any]:
@@ -114,10 +120,10 @@ def test_four_times_what_it_can_do(tmp_path: Path) -> None:
     with running(tmp_path / "data", executed=True, **env) as server:
         api = Api(server)
         steady = api.python(code, resources={"cpus": 0.1})
-        api.wait(steady, "RUNNING")
+        attempt_id = api.wait(steady, "RUNNING")["attempt"]["id"]
         door = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
         runners = RunnersSocket(server.data / "run" / "server.sock")
-        with Probe(door, health) as healthy, Probe(runners, heartbeat) as beats:
+        with Probe(door, health) as healthy, Probe(runners, beating(server, attempt_id)) as beats:
             seen = flood(server, seconds, 4 * working)
             began = time.monotonic()
             while api.http.get("/v1/jobs").status_code != 200:

@@ -15,7 +15,7 @@ from tests.support.shed import CREDITS, Shed
 from trainshed.domain.errors import StaleLease
 from trainshed.domain.resources import GIB
 from trainshed.testing.fakes import FakeExecutor
-from trainshed.usecases import attempts, office, reap
+from trainshed.usecases import heartbeats, office, reap
 from trainshed.usecases.engine import Engine, Seat
 
 
@@ -94,13 +94,13 @@ def test_a_lease_renewed_through_another_server_is_not_reaped(
     attempt = shed.start(job_id)
     for _ in range(4):
         clock.advance(20)
-        assert attempts.heartbeat(two, attempt.id) is None
+        assert heartbeats.heartbeat(two, attempt.id) is None
         reap.flush(two)
         assert reap.look(one) == 0
     assert shed.live(job_id) is not None
     clock.advance(60)
     assert reap.look(one) == 1
     with pytest.raises(StaleLease):
-        attempts.heartbeat(two, attempt.id)
+        heartbeats.heartbeat(two, attempt.id)
     for engine in (one, two):
         engine.deps.store.close()

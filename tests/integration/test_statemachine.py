@@ -32,7 +32,7 @@ from trainshed.domain.job import JobSpec
 from trainshed.domain.resources import Resources
 from trainshed.domain.retry import RetryPolicy
 from trainshed.ports.deps import Policy
-from trainshed.usecases import attempts, control, dispatch, drains, queries, reap
+from trainshed.usecases import attempts, control, dispatch, drains, heartbeats, queries, reap
 from trainshed.usecases.engine import Engine
 from trainshed.usecases.leases import Leases
 from trainshed.usecases.submit import SubmitJob, submit
@@ -156,7 +156,7 @@ class Platform(RuleBasedStateMachine):
         attempt, model = self.live_attempt(job), self.model[job]
         if attempt is None or model.live != "RUNNING":
             return
-        order = attempts.heartbeat(self.engine, attempt)
+        order = heartbeats.heartbeat(self.engine, attempt)
         if order not in ("preempt", "drain"):
             return
         ending = Ending("signalled", signal=15, stopped_by=order, runtime_ms=ms)

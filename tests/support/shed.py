@@ -9,7 +9,7 @@ from trainshed.domain.people import Principal
 from trainshed.domain.resources import Resources
 from trainshed.ports.views import JobView
 from trainshed.testing.fakes import ManualClock
-from trainshed.usecases import attempts, dispatch, queries
+from trainshed.usecases import attempts, dispatch, heartbeats, queries
 from trainshed.usecases.engine import Engine
 from trainshed.usecases.submit import SubmitJob, submit
 
@@ -51,7 +51,7 @@ class Shed:
         """The runner obeys the order it found."""
         one = self.live(job_id)
         assert one is not None
-        order = attempts.heartbeat(self.engine, one.id)
+        order = heartbeats.heartbeat(self.engine, one.id)
         ending = Ending("exited", 0, stopped_by=order, runtime_ms=round(ran_s * 1000))
         return attempts.finish(self.engine, one.id, ending)
 

@@ -77,7 +77,7 @@ def live(tx: Tx, attempt_id: str) -> Attempt:
 def beginning(engine: Engine, attempt_id: str) -> Callable[[Tx], Work]:
     """Return the transaction that moves to STARTING and loads the work; asking twice is fine."""
     now = engine.deps.clock.utc_now()
-    _renew(engine, attempt_id)
+    engine.renew(attempt_id)
 
     def apply(tx: Tx) -> Work:
         attempt = live(tx, attempt_id)
@@ -145,7 +145,7 @@ def files_of(engine: Engine, attempt_id: str, resume: bool) -> tuple[str, list[F
 def started(engine: Engine, attempt_id: str, start: Start) -> Callable[[Tx], str | None]:
     """Return the transaction that notes that the user's process runs; it returns the open order."""
     now = engine.deps.clock.utc_now()
-    _renew(engine, attempt_id)
+    engine.renew(attempt_id)
 
     def apply(tx: Tx) -> str | None:
         attempt = live(tx, attempt_id)
@@ -170,22 +170,13 @@ def _running(
     return running, derived(first, AttemptState.RUNNING)
 
 
-def order_for(engine: Engine, attempt_id: str) -> str | None:
-    """Return the open order. Renews nothing: whoever asks may be gone before the answer.
-
-    Raises:
-        StaleLease: the lease is gone.
-    """
-    return engine.deps.store.read(lambda tx: live(tx, attempt_id).order)
-
-
 def checkpointing(engine: Engine, attempt_id: str, active: bool) -> Callable[[Tx], str | None]:
     """Return the transaction that notes that a snapshot begins or is over; it returns the open
     order. Saying it twice is fine.
     """
     now = engine.deps.clock.utc_now()
     wanted = AttemptState.CHECKPOINTING if active else AttemptState.RUNNING
-    _renew(engine, attempt_id)
+    engine.renew(attempt_id)
 
     def apply(tx: Tx) -> str | None:
         attempt = live(tx, attempt_id)
@@ -198,20 +189,6 @@ def checkpointing(engine: Engine, attempt_id: str, active: bool) -> Callable[[Tx
         return attempt.order
 
     return apply
-
-
-def heartbeat(engine: Engine, attempt_id: str) -> str | None:
-    """Renew in memory; return the open order.
-
-    Raises:
-        StaleLease: the lease is gone.
-    """
-    attempt = engine.deps.store.read(lambda tx: live(tx, attempt_id))
-    if engine.leases.get(attempt_id) is None:
-        # Another server placed it, or has ended: whoever hears its runner renews its lease.
-        engine.leases.grant(attempt, engine.deps.clock.monotonic(), engine.deps.clock.utc_now())
-    _renew(engine, attempt_id)
-    return attempt.order
 
 
 def collect(engine: Engine, attempt_id: str, draft: Artifact, runtime_ms: int) -> Artifact:
@@ -391,8 +368,3 @@ def _inputs(tx: Tx, job: Job) -> tuple[tuple[str, FileRef, bool], ...]:
 def _save(tx: Tx, attempt: Attempt) -> None:
     if not tx.attempts.save_if_held(attempt):
         raise StaleLease("A newer lease exists for this attempt; this result was dropped.")
-
-
-def _renew(engine: Engine, attempt_id: str) -> None:
-    clock = engine.deps.clock
-    engine.leases.renew(attempt_id, clock.monotonic(), clock.utc_now())

@@ -38,6 +38,11 @@ class Engine:
         """Pools by name."""
         return {p.name: p for p in self.deps.pools}
 
+    def renew(self, attempt_id: str) -> None:
+        """Note that an Attempt's runner was heard of; its row learns of it later."""
+        clock = self.deps.clock
+        self.leases.renew(attempt_id, clock.monotonic(), clock.utc_now())
+
 
 def runner_token(deps: Deps, attempt_id: str) -> str:
     """Return the secret of an Attempt's runner; derived, so that a restarted server still knows

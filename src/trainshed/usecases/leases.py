@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from trainshed.domain.lease import LeaseTerms, expired
 class Held:
     """One live lease. ``renewed`` is monotonic seconds; ``dirty`` says its row is behind;
     ``newest`` is the latest ``renewed_at`` that this server knows of (wall clocks jump).
+    ``looked``: when its row was last seen to be live, monotonic seconds.
     """
 
     token: int
@@ -25,6 +27,7 @@ class Held:
     executor: str
     handle: Mapping[str, object] | None
     dirty: bool = False
+    looked: float = -math.inf
 
 
 class Leases:
@@ -63,6 +66,12 @@ class Leases:
         held.renewed, held.renewed_at, held.dirty = mono, now, True
         held.newest = max(held.newest, now)
         return True
+
+    def looked(self, attempt_id: str, mono: float) -> None:
+        """Note that its row was seen to be live, and its order told."""
+        held = self._held.get(attempt_id)
+        if held is not None:
+            held.looked = mono
 
     def seen(self, attempt_id: str, renewed_at: datetime, mono: float) -> bool:
         """Take over a renewal that another server wrote; False if there was none since ours."""

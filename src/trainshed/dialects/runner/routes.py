@@ -26,7 +26,7 @@ from trainshed.domain.errors import (
 from trainshed.http.guards import RUNNER, Door, Route
 from trainshed.ports.store import Tx
 from trainshed.ports.streams import LOG_STREAMS
-from trainshed.usecases import attempts, benches, logs, metrics, registries
+from trainshed.usecases import attempts, benches, heartbeats, logs, metrics, registries
 from trainshed.usecases.engine import Engine, job_token
 from trainshed.wire import v1
 
@@ -200,15 +200,17 @@ async def _checkpointing(engine: Engine, attempt_id: str, request: Request) -> R
 
 async def _heartbeat(engine: Engine, attempt_id: str, request: Request) -> Response:
     await _json(request)
-    return _reply(await _aside(request, attempts.heartbeat, engine, attempt_id))
+    if heartbeats.beat(engine, attempt_id):
+        return _reply(None)
+    return _reply(await _aside(request, heartbeats.heartbeat, engine, attempt_id))
 
 
 async def _orders(engine: Engine, attempt_id: str, request: Request) -> Response:
     until = engine.deps.clock.monotonic() + _wait_s(request)
-    ask = attempts.heartbeat  # the first look comes from a runner that lives, later ones from us
+    ask = heartbeats.heartbeat  # the first look comes from a runner that lives, later ones from us
     while True:
         order = await _aside(request, ask, engine, attempt_id)
-        ask = attempts.order_for
+        ask = heartbeats.order_for
         left = until - engine.deps.clock.monotonic()
         if order == "checkpoint":
             await _commit(engine, attempts.delivered(attempt_id))
