@@ -24,6 +24,7 @@ import trainshed
 from trainshed.bootstrap.seats import Seats
 from trainshed.domain.board import Board, Estimate, Finding, Report
 from trainshed.domain.errors import Overloaded, Unavailable
+from trainshed.ports.boards import Arrays
 from trainshed.runner.config import prefixes
 from trainshed.runner.sandboxes import Box, Host, bare, bwrap, choose
 from trainshed.runner.template import PROBE_UID, find_host
@@ -54,14 +55,19 @@ class Inspector:
         self._data, self._python, self._timeout_s = data, python, timeout_s
         self._seats = Seats(at_once)
 
-    def check(self, model: bytes, board: Board, quantize: bool, who: str = "") -> Report:
+    def check(
+        self, model: bytes, board: Board, quantize: bool, who: str = "",
+        arrays: Arrays | None = None,
+    ) -> Report:  # fmt: skip
         """Return what the child says; a child that dies or hangs means an invalid model.
 
         Raises:
             Overloaded: too many checks at once.
             Unavailable: the child could not begin.
         """
-        header = json.dumps({"board": asdict(board), "quantize": quantize})
+        header = json.dumps(
+            {"board": asdict(board), "quantize": quantize, "arrays": arrays and dict(arrays)}
+        )
         with self._seats.one(who, WAIT_S) as seated:
             if not seated:
                 raise Overloaded("Too many models are being checked; try again.", retry_after_s=5)

@@ -10,6 +10,9 @@ from typing import Any, Protocol
 
 from trainshed.domain.board import Board, Report
 
+#: Name -> numpy's letter of its kind, and its dimensions.
+Arrays = Mapping[str, tuple[str, tuple[int, ...]]]
+
 
 class Boards(Protocol):
     """The facts, and what this machine lacks to build and run firmware."""
@@ -33,12 +36,16 @@ class Boards(Protocol):
 class ModelCheck(Protocol):
     """Answers before anything is built; costs no run."""
 
-    def check(self, model: bytes, board: Board, quantize: bool, who: str = "") -> Report:
+    def check(
+        self, model: bytes, board: Board, quantize: bool, who: str = "",
+        arrays: Arrays | None = None,
+    ) -> Report:  # fmt: skip
         """Return what is wrong with the model, what is notable, and what it needs.
 
         The bytes are a stranger's: whatever they hold, the answer is a Report. With ``quantize``
         it also says whether the model can be quantised here, and checks the result's sizes as far
-        as they are known. ``who``: whose turn it is where many wait.
+        as they are known. ``who``: whose turn it is where many wait. ``arrays``: of the calibration
+        set that comes with it.
 
         Raises:
             Unavailable: the check itself could not run; nothing is known of the model.

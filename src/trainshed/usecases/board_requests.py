@@ -16,6 +16,7 @@ from trainshed.domain.job import InputRef, Job, JobSpec
 from trainshed.domain.ledger import MICRO, Unit, open_hold
 from trainshed.domain.people import Principal, Right
 from trainshed.domain.states import Intent, JobState
+from trainshed.ports.boards import Arrays
 from trainshed.ports.deps import Deps
 from trainshed.ports.paging import After
 from trainshed.ports.store import JobFilter, Tx
@@ -106,9 +107,9 @@ def create(deps: Deps, wanted: Wanted) -> RequestView:
     board = boards.named(deps, wanted.board)
     boards.must_be_online(deps)
     _must_have_a_run(deps, principal)
-    _must_be_of_use(wanted)
+    arrays = _arrays(wanted)
     boards.must_be_valid(
-        boards.check(deps, principal, board.name, wanted.model, wanted.quantize)
+        boards.check(deps, principal, board.name, wanted.model, wanted.quantize, arrays)
     )  # fmt: skip
     taken: dict[str, str] = {}
     try:
@@ -125,14 +126,15 @@ def create(deps: Deps, wanted: Wanted) -> RequestView:
     return made
 
 
-def _must_be_of_use(wanted: Wanted) -> None:
+def _arrays(wanted: Wanted) -> Arrays | None:
+    """Return what the calibration set holds. Raises InvalidInput: it is none, or of no use."""
     if wanted.calibration is None:
-        return
+        return None
     if not wanted.quantize:
         raise InvalidInput(
             "A calibration set is of use with quantize only; leave it out.", field="calibration"
         )
-    calibration.must_be_a_set(wanted.calibration)
+    return calibration.arrays_of(wanted.calibration)
 
 
 def _make(deps: Deps, wanted: Wanted, taken: Mapping[str, str]) -> RequestView:

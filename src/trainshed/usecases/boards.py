@@ -10,7 +10,7 @@ from trainshed.domain.board import RUN_RESOURCES, Board, Finding, Report, Source
 from trainshed.domain.errors import InvalidInput, NotFound, TooLarge, Unavailable
 from trainshed.domain.people import Principal, Right
 from trainshed.domain.resources import Free, Offer, free_of
-from trainshed.ports.boards import Boards
+from trainshed.ports.boards import Arrays, Boards
 from trainshed.ports.deps import Deps
 from trainshed.ports.store import Tx
 from trainshed.usecases.capacity import offers_of, use_of
@@ -121,8 +121,12 @@ def must_be_online(deps: Deps) -> None:
         raise Unavailable(f"The boards are offline: {missing}")
 
 
-def check(deps: Deps, principal: Principal, name: str, model: bytes, quantize: bool) -> Report:
-    """Say whether a model can run on a board; costs no run.
+def check(
+    deps: Deps, principal: Principal, name: str, model: bytes, quantize: bool,
+    arrays: Arrays | None = None,
+) -> Report:  # fmt: skip
+    """Say whether a model can run on a board, with a calibration set of these ``arrays`` if there
+    is one; costs no run.
 
     Raises:
         InvalidInput: no such board. TooLarge: the file. Unavailable: the check cannot run.
@@ -136,7 +140,7 @@ def check(deps: Deps, principal: Principal, name: str, model: bytes, quantize: b
         )
     if deps.model_check is None:
         raise Unavailable("This server cannot check models.")
-    return deps.model_check.check(model, board, quantize, principal.account_id)
+    return deps.model_check.check(model, board, quantize, principal.account_id, arrays)
 
 
 def check_upload(

@@ -100,7 +100,7 @@ BAD = {
     "no archive": (b"hello", "no .npz"),
     "another name": (archive(a=SAMPLES, b=SAMPLES), "no array 'values'"),
     "another shape": (archive(values=SAMPLES[:, :9]), "must be numbers of shape"),
-    "the name given": (archive(mine=SAMPLES[:, :9]), "array 'mine' is"),
+    "the name given": (archive(mine=SAMPLES[:, :9]), "array 'mine' has"),
     "text": (archive(values=np.array([["a"] * 16])), "must be numbers"),
     "objects": (archive(values=np.array([[{}] * 16], object)), "no .npz of plain numbers"),
     "no samples": (archive(values=SAMPLES[:0]), "1 to 500 samples"),

@@ -9,9 +9,11 @@ from time import monotonic
 
 import pytest
 from tests.unit.board.make_model import small_cnn
+from tests.unit.board.test_quantize import dense
 
 from trainshed.bootstrap.inspector import Inspector
 from trainshed.domain.errors import Unavailable
+from trainshed.ports.boards import Arrays
 from trainshed.runner.template import find_host
 from trainshed.workloads.board.facts import boards
 
@@ -37,6 +39,22 @@ def test_a_good_and_a_bad_model() -> None:
     assert bad.errors[0].code == "invalid_model"
     assert inspector.check(b"", BOARD, quantize=False).errors[0].code == "invalid_model"
     assert inspector.check(small_cnn(), BOARD, quantize=True).errors[0].code == "already_quantized"
+
+
+def test_a_calibration_set_that_does_not_fit() -> None:
+    inspector = Inspector()
+
+    def said(arrays: Arrays | None) -> list[str]:
+        report = inspector.check(dense(), BOARD, True, arrays=arrays)
+        return [one.message for one in (*report.errors, *report.warnings)]
+
+    assert "Without a calibration set" in said(None)[0]
+    assert said({"values": ("f", (20, 16))}) == []
+    assert said({"mine": ("u", (20, 1, 16))}) == []
+    assert "[samples, 16]" in said({"values": ("f", (20, 15))})[0]
+    assert "must be numbers" in said({"values": ("U", (20, 16))})[0]
+    assert "1 to 500 samples" in said({"values": ("f", (501, 16))})[0]
+    assert "no array 'values'" in said({"a": ("f", (1, 16)), "b": ("f", (1, 16))})[0]
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from trainshed.workloads.board.check.calibration import Shape, Unfit, names_of
 from trainshed.workloads.board.check.quantized import (
     ALREADY_INT8,
     NOT_INSTALLED,
@@ -28,7 +29,6 @@ from trainshed.workloads.board.model.rewrite import portable
 from trainshed.workloads.board.oracle import run_reference
 
 MAX_CALIBRATION_BYTES = 256 * 2**20
-MAX_SAMPLES = 500
 #: As many samples are compared with the float model.
 MAX_COMPARED = 100
 _SYNTHESISED_SAMPLES = 32
@@ -164,10 +164,13 @@ def _synthesise(graph: Graph, seed: int) -> list[Sample]:
 
 def _load(graph: Graph, calibration: bytes) -> list[Sample]:
     arrays = _arrays(calibration)
-    columns = [_column(graph, i, arrays) for i in range(len(graph.inputs))]
-    counts = sorted({len(column) for column in columns})
-    if len(counts) != 1:
-        raise QuantizeFailed(f"The calibration set has {counts} samples for different inputs.")
+    shapes = {name: Shape(one.dtype.kind, one.shape) for name, one in arrays.items()}
+    try:
+        names = names_of(graph, shapes)
+    except Unfit as error:
+        raise QuantizeFailed(str(error)) from error
+    inputs = zip(graph.inputs, names, strict=True)
+    columns = [_column(graph.tensors[index], name, arrays[name]) for index, name in inputs]
     return list(zip(*columns, strict=True))
 
 
@@ -193,31 +196,12 @@ def _arrays(calibration: bytes) -> Mapping[str, Array]:
         ) from error
 
 
-def _column(graph: Graph, position: int, arrays: Mapping[str, Array]) -> list[Array]:
+def _column(tensor: Tensor, name: str, array: Array) -> list[Array]:
     """Return the samples of one input, each of the input's shape."""
-    tensor = graph.tensors[graph.inputs[position]]
-    names = [tensor.name, f"input_{position}"]
-    if len(graph.inputs) == len(arrays) == 1:
-        names += list(arrays)
-    name = next((name for name in names if name in arrays), None)
-    if name is None:
-        raise QuantizeFailed(
-            f"The calibration set has no array {tensor.name!r}; it has {sorted(arrays)[:20]}."
-        )
-    array = arrays[name]
-    shape = tensor.shape[1:] if tensor.shape[:1] == (1,) else tensor.shape
-    if array.dtype.kind not in "fiu" or array.shape[1:] not in (shape, tensor.shape):
-        raise QuantizeFailed(
-            f"The calibration array {name!r} is {array.dtype} {list(array.shape)}; it must "
-            f"be numbers of shape [samples, {', '.join(map(str, shape))}]."
-        )
     with np.errstate(over="ignore"):  # what is too large becomes infinite
         array = array.astype(np.float32)
-    if not 1 <= len(array) <= MAX_SAMPLES or not np.isfinite(array).all():
-        raise QuantizeFailed(
-            f"The calibration array {name!r} must hold 1 to {MAX_SAMPLES} samples of "
-            "finite numbers."
-        )
+    if not np.isfinite(array).all():
+        raise QuantizeFailed(f"The calibration array {name!r} holds numbers that are not finite.")
     return [one.reshape(tensor.shape) for one in array]
 
 

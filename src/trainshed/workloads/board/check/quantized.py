@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.util import find_spec
 
 from trainshed.domain.board import Board, Estimate, Finding, Report
+from trainshed.workloads.board.check.calibration import Shape, Unfit, names_of
 from trainshed.workloads.board.check.rules import (
     BASE_CODE_BYTES,
     check_flash,
@@ -39,10 +41,13 @@ def is_available() -> bool:
     return find_spec("ai_edge_quantizer") is not None
 
 
-def check_quantized(graph: Graph, board: Board) -> Report:
+def check_quantized(
+    graph: Graph, board: Board, arrays: Mapping[str, Shape] | None = None
+) -> Report:
     """Return what stands in the way. The estimate is a lower bound: sizes as int8, least plan.
 
-    The real result is checked again by the run.
+    ``arrays``: of the calibration set, if there is one. The real result is checked again by the
+    run.
     """
     if any(t.dtype == DType.INT8 for t in graph.tensors):
         return Report((ALREADY_INT8,), (), None)
@@ -56,10 +61,23 @@ def check_quantized(graph: Graph, board: Board) -> Report:
     )
     if errors:
         return Report(errors, (), None)
+    unfit = _unfit(graph, arrays)
+    if unfit is not None:
+        return Report((unfit,), (), None)
     arena = _least_arena(graph)
     flash = sum(_as_int8(t) for t in graph.tensors if t.data is not None) + BASE_CODE_BYTES
     found = [f for f in (check_ram(arena, board), check_flash(flash, board)) if f is not None]
-    return Report(tuple(found), (SYNTHESISED,), Estimate(arena, flash, None, len(graph.operators)))
+    warnings = (SYNTHESISED,) if arrays is None else ()
+    return Report(tuple(found), warnings, Estimate(arena, flash, None, len(graph.operators)))
+
+
+def _unfit(graph: Graph, arrays: Mapping[str, Shape] | None) -> Finding | None:
+    try:
+        if arrays is not None:
+            names_of(graph, arrays)
+    except Unfit as error:
+        return Finding("calibration_unfit", str(error))
+    return None
 
 
 def _as_int8(tensor: Tensor) -> int:
