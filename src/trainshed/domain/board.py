@@ -14,6 +14,10 @@ from trainshed.domain.resources import GIB, Resources
 
 #: What one run takes of a machine: a compiler, an emulator and the reference, one after the other.
 RUN_RESOURCES = Resources(1000, GIB)
+#: What is stated of a measured time, beside its edges: the clocks of both sides.
+CLOCKS_BAND = 0.002
+#: What the maker of the power profiler states of a mean current.
+CURRENT_BAND = 0.10
 
 
 class Source(StrEnum):

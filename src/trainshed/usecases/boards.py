@@ -6,7 +6,15 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from trainshed.domain.board import RUN_RESOURCES, Board, Finding, Report, Source
+from trainshed.domain.board import (
+    CLOCKS_BAND,
+    CURRENT_BAND,
+    RUN_RESOURCES,
+    Board,
+    Finding,
+    Report,
+    Source,
+)
 from trainshed.domain.errors import InvalidInput, NotFound, TooLarge, Unavailable
 from trainshed.domain.people import Principal, Right
 from trainshed.domain.resources import Free, Offer, free_of
@@ -43,6 +51,21 @@ class BoardView:
     def source(self) -> Source:
         """Where time and power of a request come from now."""
         return Source.MEASURED if self.benches else Source.EMULATED
+
+    @property
+    def duration_band(self) -> float:
+        """The relative error stated with times now; measured ones have 20 µs of edges beside it."""
+        return CLOCKS_BAND if self.benches else self.board.timing.band
+
+    @property
+    def power_band(self) -> float:
+        """The relative error stated with power now."""
+        return CURRENT_BAND if self.benches else self.board.power.band
+
+    @property
+    def power_basis(self) -> str:
+        """Where power comes from now."""
+        return "measured here" if self.benches else self.board.power.basis
 
     @property
     def status(self) -> str:

@@ -95,6 +95,8 @@ def test_who_may_attach_what(w: World) -> None:
     assert made.json()["lease_s"] == LEASE.total_seconds()
     shown = w.client.get("/v1/boards/" + BOARD, headers=w.admin.headers).json()
     assert (shown["benches"], shown["source"]) == (1, "measured")
+    assert (shown["duration_band"], shown["power_band"]) == (0.002, 0.1)
+    assert shown["power_basis"] == "measured here"
     other = w.client.get("/v1/boards/rpi_pico", headers=w.admin.headers).json()
     assert (other["benches"], other["source"]) == (0, "emulated")
     w.clock.advance(LEASE.total_seconds() + 1)

@@ -79,9 +79,9 @@ def to_board(view: BoardView) -> schema.Board:
         notes=list(one.notes),
         provenance=schema.Provenance(
             source=view.source.value,
-            duration_band=one.timing.band,
-            power_band=one.power.band,
-            power_basis=one.power.basis,
+            duration_band=view.duration_band,
+            power_band=view.power_band,
+            power_basis=view.power_basis,
             calibrated_on=list(one.timing.calibrated_on),
             model_version=one.timing.version,
         ),

@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from trainshed.domain.board import Board, Figure, Source
+from trainshed.domain.board import CLOCKS_BAND, CURRENT_BAND, Board, Figure, Source
 from trainshed.workloads.board.compiler.program import Layer, Program
 from trainshed.workloads.board.target.protocol import Execution, LayerCount
 
@@ -30,10 +30,8 @@ GENERIC_CLASS = "alu"
 GENERIC_CPI_FACTOR = 1.2
 #: How much wider the band is then.
 GENERIC_BAND_FACTOR = 1.5
-#: What is stated of a measured time: edges found to a sample of 10 µs each, clocks of both sides.
-EDGES_S, CLOCKS_BAND = 2e-5, 0.002
-#: What the maker of the power profiler states of a mean current.
-CURRENT_BAND = 0.10
+#: The edges of a measured time are found to a sample of 10 µs each.
+EDGES_S = 2e-5
 
 
 @dataclass(frozen=True, slots=True)
