@@ -85,6 +85,8 @@ ALPHABET = st.sampled_from(
 
 @given(st.lists(ALPHABET, max_size=20).map("".join) | st.text(max_size=40))
 @example("a\u2028b")
+@example("%aa")
+@example("%e0%80%ae/x")
 def test_whatever_passes_stays_inside(path: str) -> None:
     try:
         assert check_path(path) == path
@@ -95,7 +97,8 @@ def test_whatever_passes_stays_inside(path: str) -> None:
         full = posixpath.normpath(posixpath.join("/root/ws", decoded))
         assert full == "/root/ws/" + decoded
         assert full.startswith("/root/ws/")
-        decoded = urllib.parse.unquote(decoded, errors="strict") if "%" in decoded else decoded
+        # As the most lenient reader would: a file may be called 50%de, which is no UTF-8.
+        decoded = urllib.parse.unquote(decoded, encoding="latin-1")
     assert not re.search(r"[\x00-\x1f\x7f-\x9f\\]", path)
     assert len(path.encode()) <= MAX_PATH
     assert all(0 < len(part.encode()) <= MAX_PART for part in path.split("/"))
