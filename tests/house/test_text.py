@@ -51,12 +51,17 @@ def test_no_file_names_a_machine_or_a_registry() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["see /" + "work/x", "url = https://pypi" + ".org/simple", "(/" + "farm/a)"]
+    "text",
+    [
+        "/".join(("see ", FOLDERS.split("|")[0], "x")),
+        "/".join(("(", FOLDERS.split("|")[1], "a)")),
+        "url = https://" + HOSTS.split("|")[0].replace("[.]", "."),
+    ],
 )
 def test_such_a_name_would_be_found(text: str) -> None:
     assert FORBIDDEN.search(text.encode())
 
 
-@pytest.mark.parametrize("text", ["artwork/x", "sdk/work/x", "teamwork/", "/v1/workloads"])
+@pytest.mark.parametrize("text", ["art{}/x", "sdk/{}/x", "team{}/", "/v1/{}loads"])
 def test_ordinary_text_is_left_alone(text: str) -> None:
-    assert not FORBIDDEN.search(text.encode())
+    assert not FORBIDDEN.search(text.format(FOLDERS.split("|")[0]).encode())

@@ -6,6 +6,7 @@ wants measured waits until a bench of its board takes it; a bench that falls sil
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -35,8 +36,17 @@ class Bench:
         return now - self.seen_at <= LEASE
 
 
+def is_attached(benches: Iterable[Bench], board: str, now: datetime) -> bool:
+    """Whether one of the board is there."""
+    return any(one.board == board and one.here(now) for one in benches)
+
+
 def measures_on(job: Job) -> str:
-    """Return the board on which a Job measures, '' for none."""
+    """Return the board on which a Job measures, '' for none.
+
+    Only the closed workload whose plan names this pool gets a Job into it, and decides params and
+    labels: no code of a Job's owner ever writes to a board.
+    """
     asked = job.pool == BOARDS.name and job.spec.params.get("bench") is True
     return job.spec.labels.get("board", "") if asked else ""
 

@@ -16,15 +16,13 @@ class Plan:
     what a user wrote there is kept where the workload leaves it. ``pool``: the pool whose price
     applies, None for the one of the resources. ``closed``: no code of the user's runs, so that it
     takes no variables. ``cache``: the name of a directory that all Jobs of the account with that
-    name share, '' for none. ``bench``: the board on which it measures, '' for none. Only closed
-    workloads may have either.
+    name share, '' for none; only closed workloads may have one.
     """
 
     spec: JobSpec
     pool: str | None = None
     closed: bool = False
     cache: str = ""
-    bench: str = ""
 
 
 class Workload(Protocol):

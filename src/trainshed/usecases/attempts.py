@@ -11,6 +11,7 @@ from datetime import datetime
 from trainshed.domain import attempt as rules
 from trainshed.domain.artifact import Artifact, ArtifactKind, FileRef, check_path
 from trainshed.domain.attempt import Attempt, Ending, Start
+from trainshed.domain.bench import measures_on
 from trainshed.domain.errors import InvalidInput, NotAuthenticated, StaleLease
 from trainshed.domain.events import Event
 from trainshed.domain.image import Login
@@ -18,7 +19,6 @@ from trainshed.domain.job import Job, derived
 from trainshed.domain.states import AttemptState, JobState, Reason, check_attempt
 from trainshed.ports.crash import crashpoint, register
 from trainshed.ports.store import Tx
-from trainshed.ports.workload import Plan
 from trainshed.usecases import billing, registries
 from trainshed.usecases.engine import Engine
 
@@ -85,7 +85,6 @@ def beginning(engine: Engine, attempt_id: str) -> Callable[[Tx], Work]:
         earlier = tx.attempts.of_job(job.id) if attempt.number > 1 else [attempt]
         again = attempt.number > 1 or job.retry_of is not None
         resume = _resume_point(tx, job) if again else None
-        plan = plan_of(engine, job)
         resume = resume or _volume(tx, job)
         if attempt.state is AttemptState.LEASED:
             attempt = replace(
@@ -111,21 +110,20 @@ def beginning(engine: Engine, attempt_id: str) -> Callable[[Tx], Work]:
             resuming=again and resume is not None,
             image_digest=next((a.image_digest for a in earlier if a.image_digest), None),
             login=registries.login_of(tx, job),
-            cache=plan.cache if plan is not None else "",
-            bench=plan is not None and bool(plan.bench),
+            cache=_cache_of(engine, job),
+            bench=bool(measures_on(job)),
         )
 
     return apply
 
 
-def plan_of(engine: Engine, job: Job) -> Plan | None:
-    """Return the plan of a Job in which no code of its owner's runs, None for any other."""
+def _cache_of(engine: Engine, job: Job) -> str:
     workload = engine.deps.workloads.get(job.spec.workload)
     try:
         planned = workload.plan(job.spec) if workload is not None else None
     except InvalidInput:  # planned by another version; what runs will say what is wrong
-        return None
-    return planned if planned is not None and planned.closed else None
+        return ""
+    return planned.cache if planned is not None and planned.closed else ""
 
 
 def files_of(engine: Engine, attempt_id: str, resume: bool) -> tuple[str, list[FileRef]]:

@@ -22,6 +22,8 @@ from trainshed.domain.bench import (
     Bench,
     Measured,
     Measurement,
+    is_attached,
+    measures_on,
 )
 from trainshed.domain.errors import Conflict, InvalidInput, NotFound, TooLarge
 from trainshed.domain.people import Principal
@@ -29,7 +31,7 @@ from trainshed.domain.states import JobState
 from trainshed.ports.deps import Deps
 from trainshed.ports.store import Tx
 from trainshed.usecases import audit, boards
-from trainshed.usecases.attempts import live, plan_of
+from trainshed.usecases.attempts import live
 from trainshed.usecases.engine import Engine
 
 #: The file of a measured run with the factor that it gave.
@@ -169,19 +171,13 @@ def asking(engine: Engine, attempt_id: str, data: bytes) -> Callable[[Tx], str]:
 
     def apply(tx: Tx) -> str:
         attempt = live(tx, attempt_id)
-        board = bench_of(engine, tx, attempt.job_id)
+        board = measures_on(tx.jobs.get(attempt.job_id))
         if not board:
             raise InvalidInput("This job does not measure.")
         tx.benches.ask(Measurement(attempt_id, attempt.account_id, board, now), data)
         return board
 
     return apply
-
-
-def bench_of(engine: Engine, tx: Tx, job_id: str) -> str:
-    """Return the board on which a Job measures, '' for none."""
-    planned = plan_of(engine, tx.jobs.get(job_id))
-    return planned.bench if planned is not None else ""
 
 
 def outcome(deps: Deps, attempt_id: str) -> Measured | None:
@@ -198,9 +194,7 @@ def given_up(engine: Engine, attempt_id: str) -> Measured | None:
 
     def load(tx: Tx) -> bool:
         one = tx.benches.of_attempt(attempt_id)
-        return one is not None and not any(
-            b.board == one.board and b.here(now) for b in tx.benches.all()
-        )
+        return one is not None and not is_attached(tx.benches.all(), one.board, now)
 
     if not deps.store.read(load):
         return None

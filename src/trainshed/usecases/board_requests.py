@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from trainshed.domain.artifact import Artifact, ArtifactKind
+from trainshed.domain.bench import is_attached
 from trainshed.domain.errors import IllegalTransition, InvalidInput, NotFound
 from trainshed.domain.job import InputRef, Job, JobSpec
 from trainshed.domain.ledger import MICRO, Unit, open_hold
@@ -162,7 +163,8 @@ def _params(deps: Deps, wanted: Wanted) -> dict[str, object]:
     }  # fmt: skip
     if wanted.calibration is not None:
         params["calibration"] = CALIBRATION
-    if boards.get(deps, wanted.board).benches:
+    now = deps.clock.utc_now()
+    if deps.store.read(lambda tx: is_attached(tx.benches.all(), wanted.board, now)):
         params["bench"] = True  # a real board where there is one
     measured = boards.measured(deps, wanted.board)
     return params | ({"measured": dict(measured)} if measured else {})

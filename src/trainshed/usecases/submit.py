@@ -12,7 +12,7 @@ import msgspec
 
 from trainshed.domain import pricing, waiting
 from trainshed.domain.artifact import check_path
-from trainshed.domain.bench import measures_on
+from trainshed.domain.bench import is_attached, measures_on
 from trainshed.domain.errors import InvalidInput, NotFound, StorageFull
 from trainshed.domain.events import Event
 from trainshed.domain.job import Job, JobSpec, conclude
@@ -186,8 +186,7 @@ def make(tx: Tx, ready: Ready) -> int:
 def _must_have_a_bench(tx: Tx, job: Job) -> None:
     """Refuse what could only fail, and would be free each time."""
     board = measures_on(job)
-    here = (b.board for b in tx.benches.all() if b.here(job.created_at)) if board else ()
-    if board and board not in here:
+    if board and not is_attached(tx.benches.all(), board, job.created_at):
         raise InvalidInput(
             f"No bench of {board} is attached now: leave bench out to have it emulated.",
             field="params.bench",

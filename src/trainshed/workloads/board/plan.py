@@ -64,8 +64,7 @@ class BoardWorkload:
             labels={**spec.labels, "board": wanted.board},
             grace_s=GRACE_S,
         )
-        bench = wanted.board if wanted.bench else ""
-        return Plan(decided, BOARDS.name, closed=True, cache=CACHE, bench=bench)
+        return Plan(decided, BOARDS.name, closed=True, cache=CACHE)
 
 
 def _check_inputs(spec: JobSpec, wanted: BoardSpec) -> None:

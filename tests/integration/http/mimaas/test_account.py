@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 from tests.support.deps import World
 from tests.support.mimaas import (
     Client,
@@ -25,27 +23,6 @@ from trainshed.domain.people import Right
 from trainshed.domain.states import JobState
 from trainshed.http.errors import TABLE
 from trainshed.usecases import grants
-
-
-@pytest.fixture
-def w(tmp_path: Path) -> Iterator[World]:
-    with mimaas_world(tmp_path) as one:
-        yield one
-        assert one.deps.store.verify() == []
-
-
-@pytest.fixture(params=["", "/mimaas"])
-def client(w: World, request: pytest.FixtureRequest) -> Client:
-    one = Client(w, root=request.param)
-    one.register()
-    return one
-
-
-@pytest.fixture
-def john(w: World) -> Client:
-    one = Client(w)
-    one.register()
-    return one
 
 
 def test_accounts(w: World, client: Client) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from tests.support.mimaas import (
     RESULT,
     Client,
     job_of,
-    mimaas_world,
     person_of,
     placed,
     run_ends,
@@ -27,27 +25,6 @@ from tests.support.mimaas import (
 
 from trainshed.dialects.mimaas import translate
 from trainshed.domain.states import JobState
-
-
-@pytest.fixture
-def w(tmp_path: Path) -> Iterator[World]:
-    with mimaas_world(tmp_path) as one:
-        yield one
-        assert one.deps.store.verify() == []
-
-
-@pytest.fixture(params=["", "/mimaas"])
-def client(w: World, request: pytest.FixtureRequest) -> Client:
-    one = Client(w, root=request.param)
-    one.register()
-    return one
-
-
-@pytest.fixture
-def john(w: World) -> Client:
-    one = Client(w)
-    one.register()
-    return one
 
 
 def test_validate_costs_nothing(client: Client) -> None:
